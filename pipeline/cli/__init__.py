@@ -1,0 +1,66 @@
+"""The `openoee` command: a table of commands, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from pipeline import __version__
+from pipeline.errors import OpenOeeError
+
+COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`; the module is pipeline/cli/<command>.py
+    "demo": "run a simulated plant through the whole line and print its report",
+    "up": "start the local stack: Kafka and the store (no Docker)",
+    "status": "show every part of the local stack, its health and its lag",
+    "stop": "stop the local stack and everything that runs on it",
+    "simulate": "produce the telemetry of a seeded plant, whose truth is known",
+    "produce": "produce the telemetry of real machines through an adapter",
+    "worker": "run a Faust worker: telemetry in, OEE and anomaly flags out",
+    "sink": "write telemetry and results into the store",
+    "replay": "the same engine in memory: files in, Parquet out",
+    "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
+    "query": "ask the store a ready question, or your own SQL",
+    "report": "print OEE, losses and anomalies of a site",
+    "verify": "run worked OEE cases and print where the engine differs",
+    "migrate": "create or upgrade the tables and views of the store",
+    "topics": "create, check and describe the Kafka topics",
+    "schemas": "list, check and register the Avro schemas",
+    "settings": "list every setting: flag, environment variable, default, meaning",
+}
+
+
+class LazyGroup(click.Group):
+    """A click group that imports a command's module only when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"pipeline.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="openoee")
+def cli() -> None:
+    """openoee: from machine telemetry in Kafka to OEE and anomaly flags in ClickHouse.
+
+    Start with `openoee demo`; every command explains itself with --help.
+    """
+
+
+def main() -> None:
+    """Entry point: an error of ours is one clear line and exit code 1, never a traceback."""
+    try:
+        cli(prog_name="openoee")
+    except OpenOeeError as error:
+        click.echo(f"openoee: {error}", err=True)
+        sys.exit(error.exit_code)

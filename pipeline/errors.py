@@ -1,0 +1,115 @@
+"""Every error that openoee raises on purpose, as one tree.
+
+    OpenOeeError                exit code 1; the message says what happened, where, and what to do
+    |- RetryError               the other side is away or busy: wait and do the same again
+    |  |- BrokerUnavailable
+    |  |- StoreUnavailable
+    |  `- RegistryUnavailable
+    |- ParkError                this one record cannot be used: dead letter, the line goes on
+    |  |- UndecodableRecord     bytes that are no valid Avro of a known schema
+    |  `- UnknownSchema         a schema id that neither the bundle nor the registry knows
+    `- StopError                going on would lose or falsify something: stop and say why
+       |- UsageError            a command called wrongly (exit code 2)
+       |- FactoryFileError      factory.yaml or a mapping file is wrong; names file, line and remedy
+       |- SettingError          a setting has an impossible value
+       |- StackError            the local stack cannot start or run
+       |- SchemaMismatch        registry and bundle disagree
+       |- TopicMismatch         a topic is missing or has another shape than the line needs
+       |- DeliveryFailed        a record could not be stored in Kafka
+       |- LogHole               records that were never read are gone from the log
+       |- StoreRefused          the store refuses a statement (rights, schema, space)
+       `- StateUnreadable       a snapshot of another engine version, or damaged
+"""
+
+from __future__ import annotations
+
+
+class OpenOeeError(Exception):
+    """Root of the tree: a message for a person and an exit code for a shell."""
+
+    exit_code = 1
+
+
+class RetryError(OpenOeeError):
+    """The other side is away or busy; the same call may succeed later."""
+
+
+class BrokerUnavailable(RetryError):
+    """Kafka does not answer."""
+
+
+class StoreUnavailable(RetryError):
+    """The store does not answer, or is too busy to take the rows."""
+
+
+class RegistryUnavailable(RetryError):
+    """The schema registry does not answer."""
+
+
+class ParkError(OpenOeeError):
+    """One record cannot be used; it becomes a dead letter with `reason`, and the line goes on."""
+
+    reason = "invalid"
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class UndecodableRecord(ParkError):
+    """The bytes are no valid record of the schema that they name."""
+
+    reason = "undecodable"
+
+
+class UnknownSchema(ParkError):
+    """The record names a schema id that nobody knows."""
+
+    reason = "unknown_schema"
+
+
+class StopError(OpenOeeError):
+    """Going on would lose or falsify something."""
+
+
+class UsageError(StopError):
+    """A command was called in a way that it cannot carry out."""
+
+    exit_code = 2
+
+
+class FactoryFileError(StopError):
+    """A factory or mapping file is wrong; the message names file, line and remedy."""
+
+
+class SettingError(StopError):
+    """A setting has an impossible value."""
+
+
+class StackError(StopError):
+    """The local stack cannot start or go on."""
+
+
+class SchemaMismatch(StopError):
+    """The registry holds another schema under an id or subject than the committed bundle."""
+
+
+class TopicMismatch(StopError):
+    """A topic is missing or has another shape than the line needs."""
+
+
+class DeliveryFailed(StopError):
+    """Kafka did not take a record."""
+
+
+class LogHole(StopError):
+    """Records that were never read are gone from the log."""
+
+
+class StoreRefused(StopError):
+    """The store refuses a statement for good."""
+
+
+class StateUnreadable(StopError):
+    """A snapshot cannot be read by this version of the engine."""

@@ -1,0 +1,137 @@
+"""Every setting of openoee in one table; the only place where the environment is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pipeline.errors import SettingError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: `--flag` and `OPENOEE_NAME` set it, a flag wins over the environment."""
+
+    name: str
+    default: str | int | float
+    meaning: str
+    minimum: float | None = None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "OPENOEE_" + self.name.upper()
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("home", ".openoee", "folder of the local stack: downloads, data, logs, secrets"),
+    Setting("kafka", "127.0.0.1:9092", "bootstrap servers of Kafka, comma-separated"),
+    Setting("registry", "", "URL of a Confluent-compatible schema registry; empty: the committed bundle alone"),
+    Setting("store", "http://127.0.0.1:8123", "URL of ClickHouse's HTTP interface"),
+    Setting("store_user", "openoee", "user of the store"),
+    Setting("store_password", "", "password of the store; empty: read from store_password_file"),
+    Setting("store_password_file", "", "file with the store's password; empty: <home>/secrets/store"),
+    Setting("database", "openoee", "database of the store"),
+    Setting("topic_prefix", "", "put before every topic and consumer group, so that several lines share one broker"),
+    Setting("partitions", 8, "partitions of every topic keyed by machine, when topics are created", 1),
+    Setting("replication", 1, "replication factor, when topics are created (3 in production)", 1),
+    Setting("window_s", 60, "length of an OEE window in seconds; must divide 15 minutes", 1),
+    Setting("lateness_s", 30, "allowed lateness: how long a window stays open for records out of order", 0),
+    Setting("max_future_s", 300, "event times further than this after their record's arrival are quarantined", 1),
+    Setting("retention_h", 24, "hours of history per machine within which late data restates windows", 1),
+    Setting("provisional_s", 2, "pace of provisional rows for open windows, in seconds of arrival time", 0),
+    Setting("tick_s", 10, "a live machine silent for so long gets tick records in its partition", 1),
+    Setting("snapshot_s", 5, "pace of state snapshots of a worker, in seconds", 0),
+    Setting("state_buckets", 4, "state records per partition; a machine's bucket is its hash", 1),
+    Setting("dead_letter_share", 0.5, "a worker stops when more than this share of 1,000 records is undecodable", 0),
+    Setting("frame_samples", 200, "samples after which a producer closes a frame", 1),
+    Setting("frame_ms", 1000, "milliseconds after which a producer closes a frame", 1),
+    Setting("sink_rows", 200_000, "rows after which the sink inserts a batch", 1),
+    Setting("sink_mb", 64, "megabytes of records after which the sink inserts a batch", 1),
+    Setting("sink_ms", 500, "milliseconds after which the sink inserts a batch", 1),
+    Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
+)
+BY_NAME = {setting.name: setting for setting in TABLE}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force: `settings["kafka"]`, `settings.int("window_s")`."""
+
+    values: Mapping[str, str | int | float]
+
+    def __getitem__(self, name: str) -> str:
+        return str(self.values[name])
+
+    def int(self, name: str) -> int:
+        return int(self.values[name])
+
+    def float(self, name: str) -> float:
+        return float(self.values[name])
+
+    @property
+    def home(self) -> Path:
+        return Path(self["home"]).resolve()
+
+    def topic(self, name: str) -> str:
+        """Full name of a topic or consumer group."""
+        return self["topic_prefix"] + name
+
+    @property
+    def store_password(self) -> str:
+        """The store's password, from the setting or its file; empty when there is neither."""
+        if self["store_password"]:
+            return self["store_password"]
+        path = Path(self["store_password_file"] or self.home / "secrets" / "store")
+        return path.read_text().strip() if path.exists() else ""
+
+
+def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from flags, else the environment, else the defaults.
+
+    Raises SettingError when a value is no number where one is needed, or below its minimum.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, str | int | float] = {}
+    for setting in TABLE:
+        raw = (flags or {}).get(setting.name)
+        if raw is None:
+            raw = environment.get(setting.variable, setting.default)
+        values[setting.name] = _typed(setting, raw)
+    if 900 % int(values["window_s"]):
+        raise SettingError(f"OPENOEE_WINDOW_S is {values['window_s']}: a window must divide 15 minutes (60, 90, 300 ...)")
+    return Settings(values)
+
+
+def _typed(setting: Setting, raw: Any) -> str | int | float:
+    kind = type(setting.default)
+    try:
+        value: str | int | float = kind(raw)
+    except (TypeError, ValueError):
+        raise SettingError(f"{setting.variable} is {raw!r}: expected {kind.__name__} ({setting.meaning})") from None
+    if setting.minimum is not None and not isinstance(value, str) and not value >= setting.minimum:
+        raise SettingError(f"{setting.variable} is {raw!r}: must be at least {setting.minimum} ({setting.meaning})")
+    return value
+
+
+def options(*names: str) -> Callable[[F], F]:
+    """Decorator: click options for these settings; the command receives them as keyword arguments for `load`."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            setting = BY_NAME[name]
+            text = f"{setting.meaning}  [{setting.variable}; default: {setting.default!r}]"
+            function = click.option(setting.flag, name, default=None, help=text)(function)
+        return function
+
+    return decorate
