@@ -109,7 +109,7 @@ def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] 
             raw = environment.get(setting.variable, setting.default)
         values[setting.name] = _typed(setting, raw)
     if 900 % int(values["window_s"]):
-        raise SettingError(f"OPENOEE_WINDOW_S is {values['window_s']}: a window must divide 15 minutes (60, 90, 300 ...)")
+        raise SettingError(f"OPENOEE_WINDOW_S is {values['window_s']}: it must divide 15 minutes (60, 300 ...)")
     return Settings(values)
 
 
