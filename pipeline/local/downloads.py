@@ -1,0 +1,94 @@
+"""Jars fetched once with Maven into `<home>/lib`; a half-finished download never looks complete."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pipeline.errors import StackError
+from pipeline.local.machine import require_disk, require_maven
+
+MARKER = "complete.json"
+ROOM_MB = 400
+Report = Callable[[str], None]
+
+
+def install(pom: Path, lib: Path, report: Report) -> Path:
+    """Folder with the jars that `pom` names, fetched now unless it is there complete.
+
+    The jars are fetched into a temporary folder beside it, which takes its name only once all of them are there and a
+    marker lists their sizes. Raises StackError when Maven is missing or cannot fetch them, or the disk is too full.
+    """
+    name, version = _name_and_version(pom)
+    folder = lib / f"{name}-{version}"
+    if is_complete(folder, pom):
+        return folder
+    maven = require_maven()
+    require_disk(lib, ROOM_MB, f"fetching {name} {version}")
+    lib.mkdir(parents=True, exist_ok=True)
+    with _locked(lib / ".lock"):
+        if is_complete(folder, pom):  # somebody else has just fetched it
+            return folder
+        report(f"fetching {name} {version} with Maven (once)")
+        for leftover in lib.glob(f".{name}-*"):
+            shutil.rmtree(leftover)
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=lib))
+        _fetch(maven, pom, fresh, f"{name} {version}")
+        _write_marker(fresh, pom)
+        os.rename(fresh, folder)
+    return folder
+
+
+def is_complete(folder: Path, pom: Path) -> bool:
+    """Whether the folder holds every file of its marker in full size, fetched for this very pom."""
+    try:
+        marker = json.loads((folder / MARKER).read_text())
+        sizes = {name: (folder / name).stat().st_size for name in marker["sizes"]}
+    except (OSError, ValueError, KeyError):
+        return False
+    return bool(sizes) and marker["pom"] == _digest(pom) and sizes == marker["sizes"]
+
+
+def _fetch(maven: str, pom: Path, target: Path, what: str) -> None:
+    command = [maven, "-B", "-q", "-C", "-f", str(pom), "dependency:copy-dependencies"]
+    done = subprocess.run(
+        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={target}"],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    if done.returncode or not any(target.iterdir()):
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
+        reason = lines[0].split("]", 1)[-1].strip() if lines else f"exit code {done.returncode}"
+        raise StackError(f"Maven could not fetch {what}: {reason}")
+
+
+def _write_marker(folder: Path, pom: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    (folder / MARKER).write_text(json.dumps({"pom": _digest(pom), "sizes": sizes}, indent=1))
+
+
+def _digest(pom: Path) -> str:
+    return hashlib.sha256(pom.read_bytes()).hexdigest()
+
+
+def _name_and_version(pom: Path) -> tuple[str, str]:
+    root = ElementTree.parse(pom).getroot()
+    space = {"m": "http://maven.apache.org/POM/4.0.0"}
+    return str(root.findtext("m:artifactId", "", space)), str(root.findtext("m:version", "", space))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the kernel frees it when its holder dies, so it is never stale."""
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

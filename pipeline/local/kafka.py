@@ -1,0 +1,212 @@
+"""Apache Kafka without Docker: jars from Maven, storage formatted once, one or three KRaft nodes on 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.errors import StackError
+from pipeline.local.downloads import Report, install
+from pipeline.local.machine import require_disk, require_free_port, require_java
+from pipeline.local.processes import Supervisor
+
+POM = Path(__file__).with_name("kafka.pom.xml")
+LOG4J = Path(__file__).with_name("log4j2.xml")
+READY_WITHIN_S = 60.0
+ROOM_MB = 500
+LAYER = 0
+
+BROKER = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "group.initial.rebalance.delay.ms": "0",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "log.cleaner.dedupe.buffer.size": str(32 * 2**20),
+    "message.max.bytes": str(8 * 2**20),
+    "replica.fetch.max.bytes": str(8 * 2**20),
+}
+
+
+class Kafka:
+    """The brokers of one home: node i listens on `port + 2 (i - 1)`, its controller one port above."""
+
+    def __init__(self, home: Path, port: int, supervisor: Supervisor | None = None) -> None:
+        self.home = home
+        self.port = port
+        self.supervisor = supervisor or Supervisor(home)
+        self._cluster_file = home / "kafka" / "cluster.json"
+
+    def start(self, nodes: int | None, report: Report) -> None:
+        """Start the brokers that do not run yet and wait until all answer.
+
+        `nodes` is 1 or 3; None keeps the number that the home was made with (1 for a new one). Raises StackError when
+        they cannot start: no Java or Maven, port taken, disk full, another number of nodes than the home was made with.
+        """
+        cluster = self._cluster(nodes)
+        count = int(cluster["nodes"])
+        missing = [i for i in range(1, count + 1) if not self.supervisor.alive(node_name(i))]
+        if missing:
+            java = require_java()
+            libs = install(POM, self.home / "lib", report)
+            require_disk(self.home, ROOM_MB, "Kafka")
+            for i in missing:
+                require_free_port(broker_port(self.port, i), f"Kafka's broker {i}")
+                require_free_port(broker_port(self.port, i) + 1, f"Kafka's controller {i}")
+            for i in missing:
+                self._format(java, libs, i, cluster)
+            for i in missing:
+                argv = [*_java(java, libs), "-Xms256m", "-Xmx512m", "-XX:MaxGCPauseMillis=20"]
+                self.supervisor.spawn(node_name(i), [*argv, "kafka.Kafka", str(self._properties_file(i))], layer=LAYER)
+        self._wait_ready(cluster)
+
+    def stop(self) -> None:
+        """End every broker of this home; its data survive."""
+        for managed in self.supervisor.all():
+            if managed.name.startswith("kafka-"):
+                self.supervisor.stop(managed.name)
+
+    def bootstrap(self) -> str:
+        """Bootstrap servers of the brokers that the home was made with."""
+        return ",".join(f"127.0.0.1:{broker_port(self.port, i)}" for i in range(1, self.nodes() + 1))
+
+    def nodes(self) -> int:
+        """Number of brokers that the home was made with; 0 when it has none yet."""
+        return int(json.loads(self._cluster_file.read_text())["nodes"]) if self._cluster_file.exists() else 0
+
+    def _cluster(self, nodes: int | None) -> dict[str, str | int]:
+        if self._cluster_file.exists():
+            known: dict[str, str | int] = json.loads(self._cluster_file.read_text())
+            if nodes not in (None, known["nodes"]):
+                raise StackError(
+                    f"{self._cluster_file.parent} holds a cluster of {known['nodes']} node(s), not of {nodes}: "
+                    "use another home for the other size, or `make clean` to drop the data"
+                )
+            return known
+        identity = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster: dict[str, str | int] = {"id": identity, "nodes": nodes or 1}
+        self._cluster_file.parent.mkdir(parents=True, exist_ok=True)
+        self._cluster_file.write_text(json.dumps(cluster))
+        return cluster
+
+    def _properties_file(self, node: int) -> Path:
+        return self.home / "kafka" / f"node-{node}.properties"
+
+    def _format(self, java: str, libs: Path, node: int, cluster: Mapping[str, str | int]) -> None:
+        data = self.home / "kafka" / f"node-{node}"
+        properties = node_properties(node, int(cluster["nodes"]), self.port, data)
+        self._properties_file(node).write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        tool = [*_java(java, libs), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        done = subprocess.run(
+            [*tool, "-t", str(cluster["id"]), "-c", str(self._properties_file(node))],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            last = (done.stderr + done.stdout).strip().splitlines()[-1:]
+            raise StackError(f"Kafka's storage in {data} cannot be formatted: {' '.join(last)}")
+
+    def _wait_ready(self, cluster: Mapping[str, str | int]) -> None:
+        wanted = int(cluster["nodes"])
+        deadline = time.monotonic() + READY_WITHIN_S
+        while True:
+            for i in range(1, wanted + 1):
+                if not self.supervisor.alive(node_name(i)):
+                    raise StackError(f"Kafka's broker {i} ended at its start: {self._last_words(i)}")
+            found = describe(self.bootstrap(), timeout_s=1.0)
+            if found and found[0] != cluster["id"]:
+                raise StackError(f"another Kafka (cluster {found[0]}) answers at {self.bootstrap()}")
+            if found and found[1] == wanted:
+                return
+            if time.monotonic() > deadline:
+                state = f"{found[1]} of {wanted} brokers answer" if found else "no broker answers"
+                raise StackError(f"{state} after {READY_WITHIN_S:.0f} s; see {self.supervisor.logs}/kafka-1.log")
+
+    def _last_words(self, node: int) -> str:
+        name = node_name(node)
+        lines = self.supervisor.tail(name)
+        causes = [line for line in lines if re.match(r"Caused by: |Error: |\S+(Exception|Error): ", line)]
+        loud = [line for line in lines if re.search(r" (ERROR|FATAL) ", line)]
+        said = (causes or loud or lines or ["it wrote nothing"])[-1]
+        return f"{said.strip()} (log: {self.supervisor.logs / name}.log)"
+
+
+def node_name(node: int) -> str:
+    """Name of node 1, 2 or 3 among the managed processes."""
+    return f"kafka-{node}"
+
+
+def broker_port(first: int, node: int) -> int:
+    """Port of node 1, 2 or 3; its controller listens one above."""
+    return first + 2 * (node - 1)
+
+
+def node_properties(node: int, nodes: int, port: int, data: Path) -> dict[str, str]:
+    """Broker settings of one node; internal topics are replicated on every node."""
+    own = broker_port(port, node)
+    voters = ",".join(f"{i}@127.0.0.1:{broker_port(port, i) + 1}" for i in range(1, nodes + 1))
+    replicas, in_sync = str(nodes), str(min(nodes, 2))
+    return {
+        **BROKER,
+        "node.id": str(node),
+        "controller.quorum.voters": voters,
+        "listeners": f"PLAINTEXT://127.0.0.1:{own},CONTROLLER://127.0.0.1:{own + 1}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{own}",
+        "log.dirs": str(data),
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+    }
+
+
+def describe(bootstrap: str, timeout_s: float) -> tuple[str, int] | None:
+    """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100}
+    try:
+        found = AdminClient(quiet).list_topics(timeout=timeout_s)
+    except KafkaException:
+        return None
+    return found.cluster_id, len(found.brokers)
+
+
+def _java(java: str, libs: Path) -> list[str]:
+    return [java, "-cp", f"{libs}/*", f"-Dlog4j2.configurationFile={LOG4J}"]
+
+
+def main() -> None:
+    """Start or stop one home's brokers by hand: `python -m pipeline.local.kafka --home DIR --port N [--stop]`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="folder of data, logs and downloads")
+    parser.add_argument("--port", type=int, default=9092, help="port of the first broker; its controller: one above")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), help="number of brokers of a new home")
+    parser.add_argument("--stop", action="store_true", help="end the brokers; data survive")
+    arguments = parser.parse_args()
+    kafka = Kafka(arguments.home.resolve(), arguments.port)
+    if arguments.stop:
+        kafka.stop()
+    else:
+        kafka.start(arguments.nodes, print)
+        print(f"Kafka answers at {kafka.bootstrap()}")
+
+
+if __name__ == "__main__":
+    main()
