@@ -108,11 +108,9 @@ class Kafka:
         data = self.home / "kafka" / f"node-{node}"
         properties = node_properties(node, int(cluster["nodes"]), self.port, data)
         self._properties_file(node).write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        tool = [*_java(java, libs), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        done = subprocess.run(
-            [*tool, "-t", str(cluster["id"]), "-c", str(self._properties_file(node))],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        tool = [*_java(java, libs), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
+        asked = ["format", "--ignore-formatted", "-t", str(cluster["id"]), "-c", str(self._properties_file(node))]
+        done = subprocess.run([*tool, *asked], capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr + done.stdout).strip().splitlines()[-1:]
             raise StackError(f"Kafka's storage in {data} cannot be formatted: {' '.join(last)}")
@@ -201,11 +199,14 @@ def main() -> None:
     parser.add_argument("--stop", action="store_true", help="end the brokers; data survive")
     arguments = parser.parse_args()
     kafka = Kafka(arguments.home.resolve(), arguments.port)
-    if arguments.stop:
-        kafka.stop()
-    else:
-        kafka.start(arguments.nodes, print)
-        print(f"Kafka answers at {kafka.bootstrap()}")
+    try:
+        if arguments.stop:
+            kafka.stop()
+        else:
+            kafka.start(arguments.nodes, print)
+            print(f"Kafka answers at {kafka.bootstrap()}")
+    except StackError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -42,9 +42,7 @@ class Supervisor:
         self.logs = home / "logs"
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
-    def spawn(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, layer: int = 9, cwd: Path | None = None
-    ) -> Managed:
+    def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, layer: int = 9) -> Managed:
         """Start a process in a session of its own, its output in `<home>/logs/<name>.log`.
 
         `env` is added to the present environment. Raises StackError when a process of that name runs already.
@@ -60,7 +58,7 @@ class Supervisor:
         with log.open("ab") as output:
             child = subprocess.Popen(
                 list(argv), env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, start_new_session=True, cwd=cwd,
+                stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self._children[child.pid] = child
         managed = Managed(name, child.pid, _start_time(child.pid) or time.time(), layer, list(argv), str(log))
