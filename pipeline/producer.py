@@ -1,0 +1,190 @@
+"""Machines to Kafka: frames and controls, idempotent, keyed by machine, each delivery verified."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.core.model import Control, Frame
+from pipeline.errors import BrokerUnavailable, DeliveryFailed, OpenOeeError, TopicMismatch
+from pipeline.framer import Framer
+from pipeline.settings import Settings
+
+__all__ = ["Encoder", "Framer", "TelemetryProducer"]
+
+RECORD_BYTES = 8_000_000
+QUEUE_KBYTES = 65_536
+POLL_EVERY = 256
+AWAY = {KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
+JOURNAL_HEADER = "machine\tsource\tepoch\tsequence\tpartition\toffset\n"
+
+
+class Encoder(Protocol):
+    """What the producer needs of a codec."""
+
+    def encode(self, message: Any) -> bytes: ...
+
+
+class TelemetryProducer:
+    """Sends frames and controls to the topic `telemetry`; a context manager that flushes when it is left.
+
+    `journal` is a file (TSV, appended) that gets one line per acknowledged record, written and synced by `flush`.
+    `timeout_s` is how long a record may wait for its acknowledgement. Memory is bounded: when Kafka is slower than
+    the caller, `send` waits. Entering raises BrokerUnavailable when nothing answers, TopicMismatch without the topic.
+    """
+
+    def __init__(
+        self, settings: Settings, codec: Encoder, journal: Path | None = None, timeout_s: float = 120.0
+    ) -> None:
+        self.sent = self.acknowledged = self.failed = self.bytes = self.values = 0
+        self._kafka = settings["kafka"]
+        self._topic = settings.topic("telemetry")
+        self._codec = codec
+        self._timeout_s = timeout_s
+        self._journal_path = journal
+        self._journal: IO[str] | None = None
+        self._first_error: KafkaError | None = None
+        self._first_failed = ""
+        self._producer = Producer(
+            {
+                "bootstrap.servers": self._kafka,
+                "client.id": "openoee-producer",
+                "enable.idempotence": True,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 10,
+                "batch.size": 1_000_000,
+                "message.max.bytes": RECORD_BYTES,
+                "queue.buffering.max.kbytes": QUEUE_KBYTES,
+                "delivery.timeout.ms": int(timeout_s * 1000),
+                "socket.connection.setup.timeout.ms": 5000,
+                "log_level": 0,
+            }
+        )
+
+    def __enter__(self) -> TelemetryProducer:
+        try:
+            topic = self._producer.list_topics(self._topic, timeout=min(self._timeout_s, 10)).topics.get(self._topic)
+        except KafkaException as error:
+            raise self._away(error.args[0]) from None
+        if topic is None or topic.error is not None:
+            raise TopicMismatch(f"Kafka at {self._kafka} has no topic {self._topic}: run `openoee topics` first")
+        if self._journal_path is not None:
+            self._journal = self._journal_path.open("a", encoding="utf-8")
+            if not self._journal.tell():
+                self._journal.write(JOURNAL_HEADER)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.flush()
+            else:
+                self._producer.flush(5)
+        finally:
+            if self._journal is not None:
+                self._sync_journal()
+                self._journal.close()
+                self._journal = None
+
+    def send(self, message: Frame | Control) -> None:
+        """Hands one record over; it is safe after the next `flush`. Raises what `flush` raises, as soon as known."""
+        if self._first_error is not None:
+            raise self._failure()
+        body = self._codec.encode(message)
+        delivered = partial(self._delivered, _address(message))
+        key = message.machine.encode()
+        while True:
+            try:
+                self._producer.produce(self._topic, value=body, key=key, on_delivery=delivered)
+                break
+            except BufferError:
+                self._producer.poll(0.1)
+                if self._first_error is not None:
+                    raise self._failure() from None
+            except KafkaException as error:
+                raise self._refused(error.args[0], message, len(body)) from None
+        self.sent += 1
+        self.bytes += len(body)
+        if isinstance(message, Frame):
+            self.values += sum(block.values.size for block in message.signals)
+        if self.sent % POLL_EVERY == 0:
+            self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Returns when everything sent is stored by Kafka.
+
+        Raises BrokerUnavailable when Kafka stopped answering, DeliveryFailed when it refused a record; both name
+        the first record concerned and how many were acknowledged.
+        """
+        left = self._producer.flush(self._timeout_s + 10)
+        self._sync_journal()
+        if self._first_error is not None:
+            raise self._failure()
+        if left:
+            raise DeliveryFailed(f"{left} of {self.sent} records were neither stored nor refused by {self._kafka}")
+
+    def _delivered(self, address: str, error: KafkaError | None, stored: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+            if self._journal is not None:
+                self._journal.write(f"{address}\t{stored.partition()}\t{stored.offset()}\n")
+            return
+        self.failed += 1
+        if self._first_error is None:
+            self._first_error = error
+            self._first_failed = address
+
+    def _sync_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+
+    def _failure(self) -> OpenOeeError:
+        assert self._first_error is not None
+        if self._first_error.code() in AWAY:
+            return self._away(self._first_error)
+        if self._first_error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return _too_large(self._first_failed, None)
+        return DeliveryFailed(
+            f"Kafka at {self._kafka} did not store {self._counts()}: {self._first_error.str()}; "
+            f"the first one was {self._first_failed!r}"
+        )
+
+    def _away(self, error: KafkaError) -> BrokerUnavailable:
+        return BrokerUnavailable(
+            f"Kafka at {self._kafka} does not answer ({error.str()}); {self._counts()} not stored. "
+            "Start it (`openoee up`) or name another one (--kafka, OPENOEE_KAFKA), then send again"
+        )
+
+    def _counts(self) -> str:
+        return f"{self.sent - self.acknowledged} of {self.sent} records"
+
+    def _refused(self, error: KafkaError, message: Frame | Control, size: int) -> OpenOeeError:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return _too_large(_address(message), size)
+        return DeliveryFailed(f"{self._topic}: {error.str()}; the record was {_address(message)!r}")
+
+
+def _address(message: Frame | Control) -> str:
+    """Machine, source, epoch and sequence of a frame, tab-separated; a control's source is its id, sequence -1."""
+    if isinstance(message, Frame):
+        return f"{message.machine}\t{message.source}\t{message.epoch}\t{message.sequence}"
+    return f"{message.machine}\tcontrol {message.id}\t{message.issued}\t-1"
+
+
+def _too_large(address: str, size: int | None) -> DeliveryFailed:
+    machine, source, _, sequence = address.split("\t")
+    length = "" if size is None else f" of {size:,} bytes"
+    return DeliveryFailed(
+        f"record{length} of machine {machine}, source {source}, sequence {sequence} is larger than the topic takes "
+        f"(at most {RECORD_BYTES:,} bytes): close frames sooner (OPENOEE_FRAME_SAMPLES, OPENOEE_FRAME_MS)"
+    )
