@@ -1,0 +1,148 @@
+"""Which element of time every instant of a machine belongs to: one sweep over all boundaries (oee.md, section 3)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from pipeline.core.calendar import NONWORK, PBT, PDOT, Calendar, Span
+from pipeline.core.history import Heard, Run, Series, Stop
+from pipeline.core.model import Correction, MachineConfig
+
+ELEMENT = {
+    "running": "apt", "setup": "aust", "idle": "adot", "off": "adot", "fault": "adet", "stopped": "adet",
+    "starved": "adet", "blocked": "adet", "maintenance": "adet", "planned_stop": "pdot", "unknown": "unknown",
+}  # fmt: skip
+EXTERNAL = frozenset({"starved", "blocked"})
+SAID_OF_CALENDAR = {"planned": PDOT, "unplanned": PBT, "closed": NONWORK}
+NOTHING_SAID = Run(-(1 << 62), "unknown", "", False, None)
+
+
+class Piece(NamedTuple):
+    """A stretch [start, end) with one answer to every question that facts and intervals ask."""
+
+    start: int
+    end: int
+    element: str
+    state: str
+    reason: str
+    stop: Stop | None
+    micro: bool
+    external: bool
+    overtime: bool
+    failure: bool  # a fault that is no micro-stop starts with this piece's run
+    run_start: int
+    shift: str
+    shift_date: int
+    local_date: int
+    product: str
+    order: str
+
+
+class Configured(NamedTuple):
+    """A configuration with its calendar; in force from config.effective until the next one."""
+
+    config: MachineConfig
+    calendar: Calendar
+
+
+class Timeline:
+    """A view over one machine's history; it keeps nothing and changes nothing."""
+
+    def __init__(
+        self,
+        configs: Sequence[Configured],
+        runs: Sequence[Run],
+        heard: Heard,
+        products: Series,
+        orders: Series,
+        corrections: Sequence[Correction],
+    ) -> None:
+        self._configs, self._runs, self._heard = configs, runs, heard
+        self._products, self._orders, self._corrections = products, orders, corrections
+
+    def config(self, at: int) -> Configured:
+        """The configuration in force at an instant: the first one before its time."""
+        return self._configs[max(bisect_right(self._configs, at, key=lambda c: c.config.effective) - 1, 0)]
+
+    def run(self, at: int) -> int:
+        """Index of the run at an instant; -1 before the first."""
+        return bisect_right(self._runs, at, key=_start) - 1
+
+    def pieces(self, start: int, end: int) -> list[Piece]:
+        """Pieces that cover [start, end) without holes, in order."""
+        if start >= end:
+            return []
+        cuts = {start, end}
+        spans: list[Span] = []
+        silences: list[tuple[int, int]] = []
+        for low, high, configured in self._stretches(start, end):
+            cuts.add(low)
+            spans.extend(configured.calendar.spans(low, high))
+            if configured.config.stale_after_ms is not None:
+                silences.extend(self._heard.silences(low, high, configured.config.stale_after_ms))
+        cuts.update(span.start for span in spans)
+        self._cut(cuts, (at for silence in silences for at in silence), start, end)
+        self._cut(cuts, (run.start for run in self._runs[self.run(start) + 1 : self.run(end) + 1]), start, end)
+        cuts.update(self._products.changes(start, end))
+        cuts.update(self._orders.changes(start, end))
+        self._cut(cuts, (at for c in self._corrections for at in (c.start, c.end)), start, end)
+        return [self._piece(low, high, spans, silences) for low, high in pairwise(sorted(cuts))]
+
+    def _stretches(self, start: int, end: int) -> list[tuple[int, int, Configured]]:
+        found = []
+        while start < end:
+            configured = self.config(start)
+            later = [c.config.effective for c in self._configs if start < c.config.effective < end]
+            high = min(later, default=end)
+            found.append((start, high, configured))
+            start = high
+        return found
+
+    @staticmethod
+    def _cut(cuts: set[int], instants: Iterable[int], start: int, end: int) -> None:
+        cuts.update(at for at in instants if start < at < end)
+
+    def _piece(self, start: int, end: int, spans: Sequence[Span], silences: Sequence[tuple[int, int]]) -> Piece:
+        span = spans[bisect_right(spans, start, key=_start) - 1]
+        index = self.run(start)
+        run = self._runs[index] if index >= 0 else NOTHING_SAID
+        silent = bisect_right(silences, start, key=_first) - 1
+        stale = not run.corrected and silent >= 0 and start < silences[silent][1]
+        overtime, element = _element(run.state, stale, self._work(start, span.work))
+        micro = run.stop is not None and self.is_micro(run.stop)
+        return Piece(
+            start, end, element, "unknown" if stale else run.state, run.reason, run.stop, micro,
+            element == "adet" and run.state in EXTERNAL, overtime,
+            run.state == "fault" and not micro and not (index and self._runs[index - 1].state == "fault"),
+            run.start, span.shift, span.shift_date, span.local_date,
+            self._products.at(start), self._orders.at(start),
+        )  # fmt: skip
+
+    def _work(self, at: int, work: str) -> str:
+        said = [c for c in self._corrections if c.calendar and c.start <= at < c.end]
+        return SAID_OF_CALENDAR[max(said, key=lambda c: c.revision).calendar or ""] if said else work
+
+    def is_micro(self, stop: Stop) -> bool:
+        """Whether a stop that has ended is a micro-stop: its unclipped length decides."""
+        return stop.end is not None and stop.end - stop.start <= self.config(stop.start).config.micro_stop_ms
+
+
+def _element(state: str, stale: bool, work: str) -> tuple[bool, str]:
+    if state == "running" and not stale and work != PBT:
+        return True, "apt"
+    if work == NONWORK:
+        return False, "nonwork"
+    if work == PDOT:
+        return False, "pdot"
+    return False, "unknown" if stale else ELEMENT[state]
+
+
+def _start(row: Run | Span) -> int:
+    return row.start
+
+
+def _first(silence: tuple[int, int]) -> int:
+    return silence[0]
