@@ -1,0 +1,197 @@
+"""The Kafka topics of the line: their shape in one table, created and checked through the admin interface."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from pipeline.errors import BrokerUnavailable, TopicMismatch
+from pipeline.settings import Settings
+
+ANSWER_S = 15.0  # a broker that is silent for longer counts as away
+DAY_MS = 86_400_000
+WORKER_GROUP = "openoee-worker"  # full names: settings.topic(...)
+SINK_GROUP = "openoee-sink"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One row of the table. `keyed`: as many partitions as `telemetry`; else one. `policy`: Kafka's cleanup.policy."""
+
+    name: str
+    key: str
+    holds: str
+    policy: str = "delete"
+    keep_days: int = 7
+    keyed: bool = True
+    max_mib: int = 4
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    def configuration(self, replication: int) -> dict[str, str]:
+        """What the topic is created with. Record time is arrival: a backfill of old data is kept like new data."""
+        values = {
+            "cleanup.policy": self.policy,
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self.max_mib << 20),
+            "min.insync.replicas": str(max(1, replication - 1)),
+        }
+        if self.policy == "delete":
+            values["retention.ms"] = str(self.keep_days * DAY_MS)
+        return values | dict(self.more)
+
+
+_OFTEN = {"segment.ms": "3600000", "segment.bytes": str(64 << 20), "min.cleanable.dirty.ratio": "0.1"}
+TABLE: tuple[Topic, ...] = (
+    Topic("telemetry", "machine", "frames and control records, in order per machine"),
+    Topic("factory", "site", "factory files as applied", policy="compact", keyed=False),
+    Topic("oee", "machine", "facts per window segment, every revision"),
+    Topic("intervals", "machine", "state intervals and stops, every revision"),
+    Topic("anomalies", "machine", "anomaly flags"),
+    Topic("dead-letters", "as found", "records that could not be used, and why", keep_days=30, max_mib=8),
+    Topic("state", "bucket", "snapshots with the offset they cover", policy="compact", max_mib=8, more=_OFTEN),
+)
+BY_NAME = {topic.name: topic for topic in TABLE}
+CHECKED = ("cleanup.policy", "message.timestamp.type")  # the rest is the operator's to choose
+
+
+@dataclass(frozen=True)
+class Found:
+    """A topic as the broker has it."""
+
+    topic: Topic
+    full_name: str
+    partitions: int
+    replication: int
+    configuration: Mapping[str, str]
+
+
+def ensure(settings: Settings) -> list[str]:
+    """Create what is missing, check what is there; returns the full names that were created.
+
+    Raises TopicMismatch, BrokerUnavailable. Safe to call from many processes at once.
+    """
+    admin = _admin(settings)
+    there = _partitions(admin)
+    names = {topic.name: settings.topic(topic.name) for topic in TABLE}
+    # topics that are there already decide the number of partitions: all keyed ones must agree
+    keyed = [there[names[topic.name]] for topic in TABLE if topic.keyed and names[topic.name] in there]
+    partitions = keyed[0] if keyed else settings.int("partitions")
+    missing = [topic for topic in TABLE if names[topic.name] not in there]
+    created = _create(admin, missing, names, partitions, settings.int("replication")) if missing else []
+    check(settings)
+    return created
+
+
+def check(settings: Settings) -> None:
+    """Raise TopicMismatch when a topic is missing or has another shape than the line needs."""
+    found = {item.topic.name: item for item in describe(settings)}
+    missing = [settings.topic(topic.name) for topic in TABLE if topic.name not in found]
+    if missing:
+        raise TopicMismatch(
+            f"missing in Kafka at {settings['kafka']}: {', '.join(missing)}: run `openoee topics --create`"
+        )
+    telemetry = found["telemetry"]
+    for item in found.values():
+        if item.topic.keyed and item.partitions != telemetry.partitions:
+            raise TopicMismatch(
+                f"topic {item.full_name} has {item.partitions} partitions, {telemetry.full_name} has"
+                f" {telemetry.partitions}: they must agree; drop {item.full_name} and run `openoee topics --create`"
+            )
+        want = item.topic.configuration(1)
+        for key in CHECKED:
+            if item.configuration.get(key) != want[key]:
+                raise TopicMismatch(
+                    f"topic {item.full_name} has {key}={item.configuration.get(key)}, the line needs {want[key]}:"
+                    f" kafka-configs.sh --alter --entity-type topics --entity-name {item.full_name}"
+                    f" --add-config {key}={want[key]}"
+                )
+
+
+def describe(settings: Settings) -> list[Found]:
+    """The line's topics that the broker has, in the order of the table. Raises BrokerUnavailable."""
+    admin = _admin(settings)
+    metadata = _metadata(admin)
+    there = [topic for topic in TABLE if settings.topic(topic.name) in metadata.topics]
+    resources = [ConfigResource(ResourceType.TOPIC, settings.topic(topic.name)) for topic in there]
+    answers = admin.describe_configs(resources, request_timeout=ANSWER_S) if resources else {}
+    found = []
+    for topic, resource in zip(there, resources, strict=True):
+        configuration = {key: str(entry.value) for key, entry in _result(answers[resource]).items()}
+        partitions = metadata.topics[resource.name].partitions
+        replication = len(partitions[0].replicas) if partitions else 0
+        found.append(Found(topic, resource.name, len(partitions), replication, configuration))
+    return found
+
+
+def _create(
+    admin: AdminClient, topics: Iterable[Topic], names: Mapping[str, str], partitions: int, replication: int
+) -> list[str]:
+    fresh = []
+    for topic in topics:
+        count, configuration = partitions if topic.keyed else 1, topic.configuration(replication)
+        fresh.append(NewTopic(names[topic.name], count, replication, config=configuration))
+    created = []
+    for name, answer in admin.create_topics(fresh, request_timeout=ANSWER_S).items():
+        try:
+            answer.result(ANSWER_S + 5)
+            created.append(name)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                raise TopicMismatch(
+                    f"topic {name} needs {replication} brokers (OPENOEE_REPLICATION): {error.args[0].str()}"
+                ) from None
+            if code != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker: fine
+                raise _mapped(error) from None
+    _await_metadata(admin, {topic.topic for topic in fresh})
+    return created
+
+
+def _await_metadata(admin: AdminClient, names: set[str]) -> None:
+    """Return once the broker tells everybody about the new topics and each partition has a leader."""
+    deadline = time.monotonic() + ANSWER_S
+    while True:
+        topics = _metadata(admin).topics
+        waiting = sorted(name for name in names if name not in topics or not _led(topics[name]))
+        if not waiting:
+            return
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"topics without a leader after {ANSWER_S:.0f} s: {', '.join(waiting)}")
+        time.sleep(0.05)
+
+
+def _led(topic: Any) -> bool:
+    return bool(topic.partitions) and all(partition.leader >= 0 for partition in topic.partitions.values())
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings["kafka"], "log_level": 0, "topic.metadata.propagation.max.ms": 0})
+
+
+def _metadata(admin: AdminClient) -> Any:
+    try:
+        return admin.list_topics(timeout=ANSWER_S)
+    except KafkaException as error:
+        raise _mapped(error) from None
+
+
+def _partitions(admin: AdminClient) -> dict[str, int]:
+    return {name: len(topic.partitions) for name, topic in _metadata(admin).topics.items()}
+
+
+def _result(answer: Any) -> Any:
+    try:
+        return answer.result(ANSWER_S + 5)
+    except KafkaException as error:
+        raise _mapped(error) from None
+
+
+def _mapped(error: KafkaException) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Kafka does not answer ({error.args[0].str()}): check OPENOEE_KAFKA, or start the local stack: `openoee up`"
+    )
