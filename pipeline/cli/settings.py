@@ -1,0 +1,47 @@
+"""`openoee settings`: every setting, where its value comes from, and what it means."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.settings import TABLE, load
+
+HEAD = """# Settings
+
+One table for every command (`openoee settings --markdown` writes it). A flag wins over the environment variable,
+which wins over the default. Each command takes the flags that concern it: see its `--help`.
+
+| flag | environment variable | default | meaning |
+|---|---|---|---|
+"""
+
+
+def markdown() -> str:
+    """The text of docs/settings.md."""
+    rows = (
+        f"| `{row.flag}` | `{row.variable}` | {'' if row.default == '' else f'`{row.default}`'} | {_escaped(row.meaning)} |\n"
+        for row in TABLE
+    )
+    return HEAD + "".join(rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;").replace("|", "\\|")
+
+
+@click.command(epilog="Example: OPENOEE_WINDOW_S=300 openoee settings")
+@click.option("--markdown", "as_markdown", is_flag=True, help="The table as docs/settings.md, with the defaults.")
+def command(as_markdown: bool) -> None:
+    """Print every setting: flag, environment variable, value in force (* where it is not the default), meaning."""
+    if as_markdown:
+        click.echo(markdown(), nl=False)
+        return
+    values = load()
+    rows = [("flag", "environment variable", "value", "meaning")]
+    for row in TABLE:
+        value = values.values[row.name]
+        shown = "***" if row.name == "store_password" and value else str(value)
+        rows.append((row.flag, row.variable, shown + ("" if value == row.default else " *"), row.meaning))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

@@ -1,0 +1,44 @@
+"""`openoee topics`: the line's Kafka topics, created, checked and shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline import settings
+
+
+@click.command(epilog="Example: openoee topics --create --kafka 127.0.0.1:9092 --partitions 8")
+@click.option("--create", "action", flag_value="create", default=True, help="Create what is missing, then show.")
+@click.option("--check", "action", flag_value="check", help="Only check; exit code 1 when a topic is missing or wrong.")
+@click.option("--describe", "action", flag_value="describe", help="Only show what is there.")
+@settings.options("kafka", "topic_prefix", "partitions", "replication")
+def command(action: str, **flags: Any) -> None:
+    """Create, check and show the Kafka topics of the line."""
+    from pipeline import topics
+
+    values = settings.load(flags)
+    if action == "create":
+        for name in topics.ensure(values):
+            click.echo(f"created {name}")
+    elif action == "check":
+        topics.check(values)
+    found = {item.topic.name: item for item in topics.describe(values)}
+    rows = [("topic", "key", "partitions", "copies", "cleanup", "kept", "holds")]
+    for topic in topics.TABLE:
+        item = found.get(topic.name)
+        if item is None:
+            rows.append((values.topic(topic.name), topic.key, "missing", "", "", "", topic.holds))
+            continue
+        policy = item.configuration.get("cleanup.policy", "")
+        kept = "" if policy == "compact" else _days(item.configuration.get("retention.ms", ""))
+        count, copies = str(item.partitions), str(item.replication)
+        rows.append((item.full_name, topic.key, count, copies, policy, kept, topic.holds))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _days(milliseconds: str) -> str:
+    return "for ever" if milliseconds in ("", "-1") else f"{int(milliseconds) / 86_400_000:g} d"
