@@ -1,0 +1,32 @@
+"""What transport.py relies on inside Faust and aiokafka is what was read when it was written."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from pipeline.transport import PINNED, digest
+
+
+@pytest.mark.parametrize("function", PINNED, ids=lambda function: function.__qualname__)
+def test_private_source_is_unchanged(function):
+    assert digest(function) == PINNED[function], (
+        f"{function.__module__}.{function.__qualname__} has changed: read it, check pipeline/transport.py against it, "
+        "run tests/live/test_worker.py, then renew the fingerprint"
+    )
+
+
+@pytest.mark.parametrize(("package", "tried"), [("faust-streaming", "0.15.3"), ("aiokafka", "0.14.0")])
+def test_versions_are_the_tried_ones(package, tried):
+    assert version(package) == tried, f"pipeline/transport.py was tried with {package} {tried}"
+
+
+def test_a_changed_source_is_noticed():
+    def one() -> int:
+        return 1
+
+    def other() -> int:
+        return 2
+
+    assert digest(one) != digest(other)
