@@ -1,0 +1,229 @@
+"""Calendars of factory.yaml: shifts, breaks, planned stops and closed dates, read and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from pipeline.core.model import MachineConfig, Shift
+from pipeline.errors import FactoryFileError
+from pipeline.yaml_lines import Node, nearest
+
+DAY_MIN = 24 * 60
+WEEK_MIN = 7 * DAY_MIN
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?")
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)? ?(Z|[+-]\d\d:?\d\d)?")
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """When a level of the factory is planned to produce; the fields are those of MachineConfig."""
+
+    always: bool = True
+    shifts: tuple[Shift, ...] = ()
+    breaks: tuple[Shift, ...] = ()
+    planned_down: tuple[tuple[int, int], ...] = ()
+    closed: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: MachineConfig) -> Calendar:
+        """The calendar that a machine's configuration holds."""
+        return cls(config.always, config.shifts, config.breaks, config.planned_down, config.closed)
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Names of all IANA time zones that this computer knows."""
+    return frozenset(available_timezones())
+
+
+def read_zone(node: Node) -> str:
+    """The IANA zone that is written."""
+    name = node.text("an IANA time zone such as Europe/Paris")
+    if name not in zones():
+        node.fail(f"the time zone {name!r} is unknown", nearest(name, zones()))
+    return name
+
+
+def read_calendar(node: Node, zone: str) -> Calendar:
+    """The calendar that is written: `always`, or a mapping of shifts, breaks, planned_down and closed."""
+    if isinstance(node.value, str) and not node.empty:
+        node.choice(["always"])
+        return Calendar()
+    given = node.mapping(("shifts", "breaks", "planned_down", "closed"))
+    if not given:
+        node.fail("the calendar says nothing", "write `calendar: always`, or give it shifts")
+    shifts = _read_shifts(given["shifts"], "shift") if "shifts" in given else ()
+    if "shifts" in given and not shifts:
+        given["shifts"].fail("the list of shifts is empty", "give one, or delete the key to be planned at all times")
+    if "closed" in given and not shifts:
+        given["closed"].fail("closed dates need shifts, for they say on which dates no shift starts", "add `shifts`")
+    return Calendar(
+        always=not shifts,
+        shifts=shifts,
+        breaks=_read_shifts(given["breaks"], "break") if "breaks" in given else (),
+        planned_down=_read_planned_down(given["planned_down"], ZoneInfo(zone)) if "planned_down" in given else (),
+        closed=_read_closed(given["closed"]) if "closed" in given else (),
+    )
+
+
+def check_shifts(shifts: Sequence[Shift], where: str = "calendar") -> None:
+    """Raise FactoryFileError when two shifts overlap anywhere in the week, or a time or weekday is nonsense."""
+    for shift in shifts:
+        for text in (shift.start, shift.end):
+            if clock_min(text) is None:
+                raise FactoryFileError(f"{where}: shift {shift.name}: {text!r} is no time of day; write HH:MM")
+        if not shift.days or not set(shift.days) <= set(range(1, 8)):
+            raise FactoryFileError(f"{where}: shift {shift.name}: days are 1 (Monday) to 7; got {list(shift.days)}")
+    if found := find_overlap(shifts):
+        raise FactoryFileError(f"{where}: {_overlap_words(shifts, *found)}; move the start or the end of one")
+
+
+def find_overlap(shifts: Sequence[Shift]) -> tuple[int, int, int] | None:
+    """Positions of two shifts that overlap and the weekday (1 = Monday) on which they do; None when none do."""
+    starts: list[tuple[int, int, int]] = []
+    for index, shift in enumerate(shifts):
+        begin, end = clock_min(shift.start) or 0, clock_min(shift.end) or 0
+        length = (end - begin - 1) % DAY_MIN + 1
+        starts += [((day - 1) * DAY_MIN + begin, length, index) for day in shift.days]
+    starts.sort()
+    for (begin, length, index), (then, _, other) in zip(starts, _next_week(starts), strict=True):
+        if begin + length > then:
+            return index, other, then // DAY_MIN % 7 + 1
+    return None
+
+
+def _next_week(starts: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return starts[1:] + [(begin + WEEK_MIN, length, index) for begin, length, index in starts[:1]]
+
+
+def _overlap_words(shifts: Sequence[Shift], one: int, other: int, day: int) -> str:
+    first, second = shifts[one], shifts[other]
+    times = f"{first.name} ({first.start}-{first.end}) and {second.name} ({second.start}-{second.end})"
+    return f"the shifts {times} overlap on {WEEKDAYS[day - 1].capitalize()}"
+
+
+def clock_min(text: str) -> int | None:
+    """Minutes after midnight of a time HH:MM, 0 to 1440 (24:00); None when it is no such time."""
+    found = CLOCK.fullmatch(text)
+    if not found or int(found[2]) > 59:
+        return None
+    minutes = int(found[1]) * 60 + int(found[2])
+    return minutes if minutes <= DAY_MIN else None
+
+
+def local_ms(local: datetime, zone: ZoneInfo) -> int:
+    """UTC milliseconds of a local time without offset.
+
+    A time that exists twice means its first occurrence, one that does not exist the first instant after the gap.
+    """
+    first = local.replace(tzinfo=zone, fold=0)
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local:
+        return _ms(first)
+    low, high = _ms(local.replace(tzinfo=zone, fold=1)), _ms(first)
+    new = _offset(high, zone)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _offset(middle, zone) == new else (middle, high)
+    return high
+
+
+def _ms(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def _offset(at_ms: int, zone: ZoneInfo) -> timedelta | None:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).astimezone(zone).utcoffset()
+
+
+def _read_shifts(node: Node, what: str) -> tuple[Shift, ...]:
+    entries = node.items(f"{what}s such as {{name: early, start: 06:00, end: 14:00}}")
+    shifts = [_read_shift(entry, what) for entry in entries]
+    if what == "shift" and (found := find_overlap(shifts)):
+        one, other = sorted(found[:2])
+        earlier = f"see line {entries[one].line}; " if entries[one].line != entries[other].line else ""
+        entries[other].fail(_overlap_words(shifts, *found), f"{earlier}move the start or the end of one")
+    return tuple(shifts)
+
+
+def _read_shift(node: Node, what: str) -> Shift:
+    required = ("start", "end") if what == "break" else ("name", "start", "end")
+    given = node.mapping(("name", "start", "end", "days"), required)
+    name = given["name"].text() if "name" in given else what
+    start, end = _read_clock(given["start"]), _read_clock(given["end"])
+    if start == "24:00":
+        given["start"].fail("24:00 is the end of a day", "write 00:00 for a start at midnight")
+    shift = Shift(name, start, "00:00" if end == "24:00" else end)
+    if what == "break" and shift.start == shift.end:
+        node.fail("the break lasts a whole day", "correct its end, or use `closed` or `planned_down`")
+    return replace(shift, days=_read_days(given["days"])) if "days" in given else shift
+
+
+def _read_clock(node: Node) -> str:
+    text = node.text("a local time such as 06:00")
+    minutes = clock_min(text)
+    if minutes is None:
+        node.fail(f"{text!r} is no time of day", "write hours and minutes, 00:00 to 24:00, such as 06:30")
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _read_days(node: Node) -> tuple[int, ...]:
+    days: list[int] = []
+    for entry in node.items("weekdays, 1 = Monday to 7 = Sunday"):
+        text = entry.text("a weekday, 1 = Monday to 7 = Sunday").lower()
+        day = next((i for i, name in enumerate(WEEKDAYS, 1) if text in (str(i), name, name[:3])), 0)
+        if not day:
+            entry.fail(f"{text!r} is no weekday", "write 1 (Monday) to 7 (Sunday), or mon, tue ... sun")
+        if day in days:
+            entry.fail(f"{text} stands twice among the days", "name each day once")
+        days.append(day)
+    if not days:
+        node.fail("the list of days is empty", "name the weekdays, or delete the key for every day")
+    return tuple(sorted(days))
+
+
+def _read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...]:
+    stops = []
+    for entry in node.items("planned stops such as {from: 2026-03-02T10:00:00Z, to: 2026-03-02T10:30:00Z}"):
+        given = entry.mapping(("name", "from", "to"), ("from", "to"))
+        start, end = _read_instant(given["from"], zone), _read_instant(given["to"], zone)
+        if end <= start:
+            problem = f"the planned stop ends ({given['to'].value}) {'when' if end == start else 'before'} it starts"
+            entry.fail(f"{problem} ({given['from'].value})", "give `to` a later time than `from`")
+        stops.append((start, end))
+    return tuple(sorted(stops))
+
+
+def _read_instant(node: Node, zone: ZoneInfo) -> int:
+    example = "2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time"
+    text = node.text(f"a moment such as {example}")
+    if not INSTANT.fullmatch(text):
+        node.fail(f"{text!r} is no moment in time", f"write it as {example}")
+    try:
+        moment = datetime.fromisoformat(text.replace(" Z", "Z").replace(" +", "+").replace(" -", "-"))
+    except ValueError as error:
+        node.fail(f"{text!r} is no moment in time ({error})", f"write it as {example}")
+    if moment.year < 2000:
+        node.fail(f"{text} lies before the year 2000", "correct the year")
+    return _ms(moment) if moment.tzinfo else local_ms(moment, zone)
+
+
+def _read_closed(node: Node) -> tuple[str, ...]:
+    dates: list[str] = []
+    for entry in node.items("dates such as 2026-12-25"):
+        text = entry.text("a date such as 2026-12-25")
+        try:
+            if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+                raise ValueError("not YYYY-MM-DD")
+            date.fromisoformat(text)
+        except ValueError as error:
+            entry.fail(f"{text!r} is no date ({error})", "write year-month-day, such as 2026-12-25")
+        if text in dates:
+            entry.fail(f"{text} stands twice among the closed dates", "delete one")
+        dates.append(text)
+    return tuple(sorted(dates))
