@@ -17,6 +17,7 @@
        |- TopicMismatch         a topic is missing or has another shape than the line needs
        |- DeliveryFailed        a record could not be stored in Kafka
        |- LogHole               records that were never read are gone from the log
+       |- TooManyDeadLetters    so many records are unusable that the input must be wrong
        |- StoreRefused          the store refuses a statement (rights, schema, space)
        `- StateUnreadable       a snapshot of another engine version, or damaged
 """
@@ -105,6 +106,10 @@ class DeliveryFailed(StopError):
 
 class LogHole(StopError):
     """Records that were never read are gone from the log."""
+
+
+class TooManyDeadLetters(StopError):
+    """So large a share of the records cannot be used that the input must be wrong."""
 
 
 class StoreRefused(StopError):

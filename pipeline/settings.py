@@ -59,6 +59,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("sink_rows", 200_000, "rows after which the sink inserts a batch", 1),
     Setting("sink_mb", 64, "megabytes of records after which the sink inserts a batch", 1),
     Setting("sink_ms", 500, "milliseconds after which the sink inserts a batch", 1),
+    Setting("crash_at", "", "fault trials: `point:n` kills the worker at the n-th passing of that point"),
     Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}
