@@ -212,7 +212,7 @@ def _read_cycles(node: Node) -> dict[str, int]:
 
 def _scaled(node: Node, per_second: int, may_be_zero: bool = False) -> int:
     """Seconds as a whole number of milliseconds (1000) or microseconds (1,000,000)."""
-    seconds = node.number("seconds, such as 12.5")
+    seconds = node.number("a number of seconds")
     low = "0" if may_be_zero else "above 0"
     if seconds < 0 or (seconds == 0 and not may_be_zero) or seconds > MAX_SECONDS:
         node.fail(f"{node.value} is out of range", f"write seconds from {low} to {MAX_SECONDS}")
@@ -224,6 +224,8 @@ def _scaled(node: Node, per_second: int, may_be_zero: bool = False) -> int:
 
 
 def _read_target(node: Node) -> float:
+    if isinstance(node.value, str) and node.value.endswith("%"):
+        node.fail(f"{node.value} is not a share from 0 to 1", "write 75% as 0.75")
     target = node.number("a target of OEE from 0 to 1")
     if not 0 <= target <= 1:
         remedy = f"write {(target / 100).normalize():f}" if 1 < target <= 100 else "write it as a share, such as 0.75"

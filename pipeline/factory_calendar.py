@@ -46,7 +46,12 @@ def read_zone(node: Node) -> str:
     """The IANA zone that is written."""
     name = node.text("an IANA time zone such as Europe/Paris")
     if name not in zones():
-        node.fail(f"the time zone {name!r} is unknown", nearest(name, zones()))
+        city = name.rpartition("/")[2].replace(" ", "_").lower()
+        same_city = sorted(zone for zone in zones() if zone.rpartition("/")[2].lower() == city)
+        remedy = f"did you mean `{same_city[0]}`?" if same_city else nearest(name, zones())
+        if remedy.startswith("known are"):
+            remedy = "write an IANA name such as Europe/Paris, or UTC"
+        node.fail(f"the time zone {name!r} is unknown", remedy)
     return name
 
 

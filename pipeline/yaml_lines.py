@@ -23,6 +23,7 @@ TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 SYNTAX = (  # what the parser says -> what a person does about it
     ("alphabetic or numeric", "put quotes around a name that begins with * or &, as in '*'"),
     ("mapping values are not allowed", "look for a missing blank after a colon, a second colon, or wrong indentation"),
+    ("could not find expected ':'", "look for a missing colon, or a missing blank after one, here or one line above"),
     ("expected key", "lines of one block must begin in the same column"),
     ("block end", "lines of one block must begin in the same column"),
     ("'-' indicator", "lines of one list must each begin with a dash, in the same column"),
@@ -77,7 +78,7 @@ class Node:
         remedy = f"write {what}, in digits"
         if re.fullmatch(r"[-+]?\d+,\d+", text):
             remedy = f"write a decimal point: {text.replace(',', '.')}"
-        elif unit := re.fullmatch(r"([-+]?[\d.]+)\s*(%|[a-zA-Z]+)", text):
+        elif unit := re.fullmatch(r"([-+]?\d[\d.]*)\s*(%|[a-zA-Z]+)", text):
             remedy = f"write the number alone ({unit[1]}), in the unit that the key names"
         return self.fail(f"{text!r} is not {what}", remedy)
 
@@ -202,9 +203,9 @@ class _Builder:
     def build(self, events: Iterator[Any]) -> Node | None:
         root: Node | None = None
         for event in events:
+            if isinstance(event, yaml.DocumentStartEvent) and root is not None:
+                self._refuse(event, "a second document begins", "delete the line `---` and keep one document")
             if isinstance(event, yaml.NodeEvent):
-                if root is not None:
-                    self._refuse(event, "a second document begins", "delete the line `---` and keep one document")
                 root = self._node(event, events, "", 0)
         return root
 
@@ -216,7 +217,7 @@ class _Builder:
             return self._alias(event)
         if depth > MAX_DEPTH:
             self._refuse(event, "brackets or blocks stand too deep in each other", "compare with deploy/examples")
-        if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
             self._refuse(event, f"the tag {event.tag} means nothing here", "delete it")
         node = Node(self.file, _line(event), path, "")
         if isinstance(event, yaml.ScalarEvent):
@@ -246,10 +247,10 @@ class _Builder:
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 self._refuse(event, "a key must be a plain name", "write `name: ...`")
-            key = event.value.strip()
+            key = event.value
             if key == "<<":
                 self._refuse(event, "merge keys (<<) are not read", "use `defaults`, or write the keys out")
-            if not key or not key.isprintable():
+            if not key.isprintable() or not key or key != key.strip():
                 self._refuse(event, f"{key!r} cannot be a key", "retype it with plain characters and ordinary blanks")
             if key in entries:
                 first = f"{key!r} stands here twice, first in line {node.keys[key]}"
