@@ -18,6 +18,7 @@ WEEK_MIN = 7 * DAY_MIN
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)? ?(Z|[+-]\d\d:?\d\d)?")
+MOMENTS = "2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,16 @@ def local_ms(local: datetime, zone: ZoneInfo) -> int:
     return high
 
 
+def moment_ms(text: str, zone: ZoneInfo) -> int:
+    """UTC milliseconds of an ISO 8601 moment; without an offset it is a local time of the zone. Raises ValueError."""
+    if not INSTANT.fullmatch(text):
+        raise ValueError("not date and time of day")
+    moment = datetime.fromisoformat(re.sub(r" (?=Z|[+-])", "", text))
+    if moment.year < 2000:
+        raise ValueError("before the year 2000")
+    return _ms(moment) if moment.tzinfo else local_ms(moment, zone)
+
+
 def _ms(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
@@ -205,17 +216,11 @@ def _read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...
 
 
 def _read_instant(node: Node, zone: ZoneInfo) -> int:
-    example = "2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time"
-    text = node.text(f"a moment such as {example}")
-    if not INSTANT.fullmatch(text):
-        node.fail(f"{text!r} is no moment in time", f"write it as {example}")
+    text = node.text(f"a moment such as {MOMENTS}")
     try:
-        moment = datetime.fromisoformat(text.replace(" Z", "Z").replace(" +", "+").replace(" -", "-"))
+        return moment_ms(text, zone)
     except ValueError as error:
-        node.fail(f"{text!r} is no moment in time ({error})", f"write it as {example}")
-    if moment.year < 2000:
-        node.fail(f"{text} lies before the year 2000", "correct the year")
-    return _ms(moment) if moment.tzinfo else local_ms(moment, zone)
+        node.fail(f"{text!r} is no moment in time ({error})", f"write it as {MOMENTS}")
 
 
 def _read_closed(node: Node) -> tuple[str, ...]:

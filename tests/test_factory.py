@@ -114,7 +114,7 @@ MISTAKES = {
     "decimal comma": ('{A: 12.5, "*": 15}', "12,5", 23, "'12,5' is not", "12.5"),
     "number with a unit": ("micro_stop_s: 120", "micro_stop_s: 120s", 24, "'120s' is not", "the number alone (120)"),
     "number in words": ("micro_stop_s: 120", "micro_stop_s: two", 24, "'two' is not a number of seconds", "in digits"),
-    "number is a mapping": ("micro_stop_s: 120", "micro_stop_s: {A: 1}", 24, "not a number of seconds", "write a number"),
+    "number is a mapping": ("micro_stop_s: 120", "micro_stop_s: {A: 1}", 24, "this is a mapping", "number of seconds"),
     "no cycle at all": ('{A: 12.5, "*": 15}', "{}", 23, "no ideal cycle time", "seconds per part"),
     "stale after nothing": ("stale_after_s: 300", "stale_after_s: 0", 14, "0 is out of range", "above 0"),
     "mistake in unused defaults": ("  stale_after_s: 300", "  oee_target: x", 14, "'x' is not a target", "0 to 1"),
