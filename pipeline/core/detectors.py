@@ -1,0 +1,272 @@
+"""Anomaly flags of one machine: limits, flatlines, gaps, and what each signal does not usually do in this context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core import detector_kernels as kernels
+from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
+
+DETECTOR = "default"
+VERSION = 1
+CONTEXTS = 12  # (state, product) pairs remembered per machine; the one longest unused makes room
+SIGNALS = 2000  # signals watched per machine; more are stored but not judged
+FIELDS = kernels.CONTEXTS_FROM + 2 * CONTEXTS * kernels.CONTEXT_FIELDS
+KINDS = ("", "spike", "shift", "drift", "limit", "flatline")
+REPORTS = 64
+NO_SCORES = np.empty((0, 0))
+DEFAULT = SignalConfig("")
+
+Floats = NDArray[np.float64]
+
+
+class MachineDetectors:
+    """All detectors of one machine, folded over its samples in event-time order.
+
+    What is flagged depends on the samples alone, not on how they are cut into blocks. A flag is returned when it
+    opens, when its age has doubled, and when it has ended; `first` stays the same, later rows replace earlier ones.
+    """
+
+    __slots__ = ("_contexts", "_gap", "_heard", "_opened", "_p", "_plan", "_rows", "_signals", "_units")
+
+    def __init__(self, parameters: Mapping[str, float] | None = None) -> None:
+        self._p = np.array(list({**kernels.PARAMETERS, **(parameters or {})}.values()), dtype=np.float64)
+        self._rows: dict[str, int] = {}
+        self._units: list[str] = []
+        self._signals: Floats = np.zeros((0, FIELDS))
+        self._contexts: dict[tuple[str, str], int] = {}  # in order of last use
+        self._opened: dict[tuple[int, int], tuple[int, str, str]] = {}  # (row, kind): first, state, product
+        self._heard: int | None = None
+        self._gap: int = 0  # silence (ms) last said; 0: no gap open
+        self._plan: tuple[list[str], Mapping[str, SignalConfig], NDArray[np.int64], Floats] | None = None
+
+    def observe(
+        self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig]
+    ) -> list[Anomaly]:
+        """Judge, then learn, samples in event-time order, each once, all in one state and product.
+
+        Replace `configs` when it changes; do not change it in place."""
+        return self._observe(block, state, product, configs, NO_SCORES)
+
+    def score(
+        self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig]
+    ) -> tuple[Floats, list[Anomaly]]:
+        """As `observe`, with the learned detector's score of every sample, float64 [len(names), n] in [0, 1].
+
+        0.5 is the threshold; NaN: not judged (still learning, or no number)."""
+        scores = np.full(block.values.shape, np.nan)
+        return scores, self._observe(block, state, product, configs, scores)
+
+    def advance(self, watermark: int, last_message: int, config: MachineConfig) -> list[Anomaly]:
+        """Time passed: end quiet flags, and flag a machine silent for `stale_after_ms`. Times in ms.
+
+        Call it with every message and tick, after `observe` of the samples up to `watermark`."""
+        found = self._gaps(watermark, last_message, config.stale_after_ms)
+        if self._opened:
+            reports = np.empty((3 * len(self._signals), kernels.REPORT_FIELDS))
+            n = kernels.silence(self._signals, self._p, float(watermark), reports)
+            found += self._flags(reports[:n], "", "")
+            for key in [key for key in self._opened if not self._is_open(*key)]:
+                del self._opened[key]
+        return found
+
+    def warming(self, signal: str) -> bool:
+        """Whether too little was seen of a signal to judge it: no flag then says nothing about its health."""
+        row = self._rows.get(signal)
+        return row is None or bool(self._signals[row, kernels.WARM] < self._p[kernels.WARM_ALL])
+
+    def pack(self) -> dict[str, Any]:
+        """The whole state, for msgpack; `unpack` goes on bit for bit."""
+        return {
+            "version": VERSION,
+            "fields": FIELDS,
+            "names": list(self._rows),
+            "units": self._units,
+            "signals": self._signals.tobytes(),
+            "contexts": [[state, product, base] for (state, product), base in self._contexts.items()],
+            "opened": [[*key, *value] for key, value in self._opened.items()],
+            "heard": self._heard,
+            "gap": self._gap,
+        }
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any], parameters: Mapping[str, float] | None = None) -> MachineDetectors:
+        """The detectors that were packed; those of another version start to learn anew."""
+        new = cls(parameters)
+        if packed["version"] != VERSION or packed["fields"] != FIELDS:
+            return new
+        new._rows = {name: row for row, name in enumerate(packed["names"])}
+        new._units = list(packed["units"])
+        new._signals = np.frombuffer(packed["signals"]).reshape(len(new._rows), FIELDS).copy()
+        new._contexts = {(state, product): base for state, product, base in packed["contexts"]}
+        new._opened = {(row, kind): (first, s, p) for row, kind, first, s, p in packed["opened"]}
+        new._heard, new._gap = packed["heard"], packed["gap"]
+        return new
+
+    def _observe(
+        self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig], scores: Floats
+    ) -> list[Anomaly]:
+        if not len(block.at):
+            return []
+        rows, limits = self._planned(block, configs)
+        base = self._context(state, product if state == "running" else "")
+        found: list[Anomaly] = []
+        pieces: list[Floats] = []
+        position, end = 0, len(rows) * len(block.at)
+        while position < end:
+            reports = np.empty((REPORTS, kernels.REPORT_FIELDS))
+            position, n = kernels.run(
+                self._signals, rows, limits, self._p, block.at, block.values, base, state != "off", position,
+                reports, scores,
+            )  # fmt: skip
+            if n:
+                pieces.append(reports[:n])
+        if pieces:
+            reports = np.concatenate(pieces)
+            found = self._flags(
+                reports[np.lexsort((reports[:, kernels.ROW], reports[:, kernels.WHEN]))], state, product
+            )
+        return found
+
+    def _planned(self, block: SignalBlock, configs: Mapping[str, SignalConfig]) -> tuple[NDArray[np.int64], Floats]:
+        plan = self._plan
+        if plan is not None and plan[1] is configs and plan[0] == block.names:
+            return plan[2], plan[3]
+        new = [name for name in dict.fromkeys(block.names) if name not in self._rows][: SIGNALS - len(self._rows)]
+        for name in new:
+            self._rows[name] = len(self._rows)
+            self._units.append("")
+        if new:
+            self._signals = np.vstack((self._signals, np.zeros((len(new), FIELDS))))
+        rows = np.array([self._rows.get(name, -1) for name in block.names], dtype=np.int64)
+        limits = np.full((len(rows), 4), np.nan)
+        units = block.units or [""] * len(rows)
+        for k, name in enumerate(block.names):
+            config = configs.get(name, DEFAULT)
+            if rows[k] >= 0:
+                self._units[rows[k]] = config.unit or units[k]
+            known = (config.low, config.high, config.flatline_ms)
+            limits[k, :3] = [np.nan if value is None else value for value in known]
+            limits[k, kernels.C_LEARN] = config.learn
+        self._plan = (list(block.names), configs, rows, limits)
+        return rows, limits
+
+    def _context(self, state: str, product: str) -> int:
+        key = (state, product)
+        base = self._contexts.pop(key, None)
+        if base is None:
+            base = len(self._contexts)
+            if base >= CONTEXTS:
+                base = self._contexts.pop(next(iter(self._contexts)))
+                start = kernels.CONTEXTS_FROM + 2 * base * kernels.CONTEXT_FIELDS
+                self._signals[:, start : start + 2 * kernels.CONTEXT_FIELDS] = 0.0
+                last = self._signals[:, kernels.BASE]
+                last[last == base + 1] = -1.0
+        self._contexts[key] = base
+        return base
+
+    def _is_open(self, row: int, kind: int) -> bool:
+        flag = {kernels.LIMIT: kernels.LIMIT_FLAG, kernels.FLATLINE: kernels.FLAT_FLAG}.get(kind, kernels.LEARNED_FLAG)
+        return bool(self._signals[row, flag + kernels.KIND] == kind)
+
+    def _flags(self, reports: Floats, state: str, product: str) -> list[Anomaly]:
+        names = list(self._rows)
+        found = []
+        for report in reports.tolist():
+            row, kind, first = int(report[kernels.ROW]), int(report[kernels.R_KIND]), int(report[kernels.R_FIRST])
+            opened = self._opened.get((row, kind))
+            if opened is None or opened[0] != first:
+                opened = self._opened[row, kind] = (first, state, product)
+            found.append(_flag(names[row], self._units[row], KINDS[kind], report, opened[1], opened[2]))
+        return found
+
+    def _gaps(self, watermark: int, last_message: int, stale_ms: int | None) -> list[Anomaly]:
+        if self._heard is None:
+            self._heard = last_message
+        found = []
+        silent = watermark - self._heard
+        if stale_ms and silent >= max(stale_ms, 2 * self._gap):
+            self._gap = stale_ms << max((silent // stale_ms).bit_length() - 1, 0)
+            found.append(_gap(self._heard, self._heard + self._gap, stale_ms, ended=False))
+        if last_message > self._heard:
+            if self._gap:
+                found.append(_gap(self._heard, last_message, stale_ms or self._gap, ended=True))
+            self._heard, self._gap = last_message, 0
+        return found
+
+
+def _flag(signal: str, unit: str, kind: str, report: list[float], state: str, product: str) -> Anomaly:
+    first, last, score = int(report[kernels.R_FIRST]), int(report[kernels.R_LAST]), report[kernels.R_SCORE]
+    value, expected, low, high = (
+        None if number != number else number for number in report[kernels.R_VALUE : kernels.R_HIGH + 1]
+    )
+    return Anomaly(
+        machine="", site="", line="", signal=signal, kind=kind, detector=DETECTOR, detector_version=VERSION,
+        first=first, last=last, score=score, value=value, expected=expected, expected_low=low, expected_high=high,
+        severity=_severity(kind, score), state=state, product=product,
+        message=_sentence(signal, unit, kind, first, last, value, low, high, state, product),
+    )  # fmt: skip
+
+
+def _gap(first: int, last: int, stale_ms: int, ended: bool) -> Anomaly:
+    silent = last - first
+    what = "was silent for" if ended else "has been silent for at least"
+    return Anomaly(
+        machine="", site="", line="", signal="", kind="gap", detector=DETECTOR, detector_version=VERSION,
+        first=first, last=last, score=1.0 - 0.5 ** (silent / stale_ms), value=None, expected=None, expected_low=None,
+        expected_high=None, severity="critical" if silent >= 4 * stale_ms else "warning", state="", product="",
+        message=f"The machine {what} {_span(silent)}, since {_clock(first)}: no message came, whatever it did.",
+    )  # fmt: skip
+
+
+def _severity(kind: str, score: float) -> str:
+    if kind == "limit" or (kind in ("shift", "drift") and score >= 0.75):
+        return "critical"
+    return "info" if kind == "spike" and score < 0.6 else "warning"
+
+
+def _sentence(
+    signal: str, unit: str, kind: str, first: int, last: int, value: float | None, low: float | None,
+    high: float | None, state: str, product: str,
+) -> str:  # fmt: skip
+    where = f"while {state or 'in an unknown state'}" + (f" on {product}" if product and state == "running" else "")
+    since = f"since {_clock(first)}" + (f" (for {_span(last - first)})" if last > first else "")
+    number = _number(value)
+    if kind == "flatline":
+        return f"{signal} has not moved from {_with(number, unit)} {where}, {since}: the sensor may be stuck."
+    if kind == "limit":
+        bounds = " and ".join(
+            _with(f"{word} {_number(bound)}", unit)
+            for word, bound in (("above", low), ("below", high))
+            if bound is not None
+        )
+        return f"{signal} reached {_with(number, unit)} {where}, {since}; it has to stay {bounds}."
+    usual = f"{_number(low)} to {_with(_number(high), unit)}"
+    if kind == "spike":
+        return f"{signal} jumped to {_with(number, unit)} at {_clock(first)} {where}; usual is {usual}."
+    verb = "drifted away" if kind == "drift" else "left its level"
+    return f"{signal} {verb}, reaching {_with(number, unit)} {where}, {since}; usual is {usual}."
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _with(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit else number
+
+
+def _clock(at: int) -> str:
+    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _span(ms: int) -> str:
+    seconds = ms // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"

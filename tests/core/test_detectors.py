@@ -1,0 +1,301 @@
+"""Anomaly detectors: what they find, and what never changes what they find (block borders, restarts, dirt)."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import astuple
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.detectors import CONTEXTS, SIGNALS, MachineDetectors
+from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
+
+START = 1_700_000_000_000
+SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+STATES = ("running", "idle", "fault")
+
+
+def healthy(seed: int, hours: float, level: float = 50.0, scale: float = 1.0, memory: float = 0.9) -> np.ndarray:
+    """One sample a second around a level, each remembering `memory` of the last; rounded like a sensor."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0.0, scale * np.sqrt(1.0 - memory**2), int(hours * 3600))
+    for i in range(1, len(noise)):
+        noise[i] += memory * noise[i - 1]
+    return np.round(level + noise, 3)
+
+
+def block(values: np.ndarray, start: int = START, step: int = SECOND, name: str = "power") -> SignalBlock:
+    values = np.atleast_2d(values)
+    names = [name] if len(values) == 1 else [f"{name}{k}" for k in range(len(values))]
+    return SignalBlock(start + step * np.arange(values.shape[1], dtype=np.int64), names, values)
+
+
+def watch(
+    values: np.ndarray, config: SignalConfig | None = None, machine: MachineDetectors | None = None, step: int = SECOND
+) -> list[Anomaly]:
+    machine = machine or MachineDetectors()
+    configs = {config.name: config} if config else {}
+    data = block(values, step=step)
+    rows = machine.observe(data, "running", "A", configs)
+    return rows + machine.advance(int(data.at[-1]) + 24 * HOUR, int(data.at[-1]), MachineConfig())
+
+
+def current(rows: list[Anomaly]) -> list[Anomaly]:
+    """The last row of each flag."""
+    return list({(row.signal, row.kind, row.first): row for row in rows}.values())
+
+
+def test_a_healthy_signal_raises_nothing() -> None:
+    assert [row for seed in range(6) for row in watch(healthy(seed, 4))] == []
+
+
+def test_a_spike_is_one_flag_with_the_usual_band() -> None:
+    values = healthy(1, 2)
+    values[5000] += 9.0
+    (flag,) = current(watch(values, SignalConfig("power", unit="kW")))
+    assert (flag.kind, flag.first, flag.last) == ("spike", START + 5000 * SECOND, START + 5000 * SECOND)
+    assert flag.value == values[5000]
+    assert flag.expected_low is not None
+    assert flag.expected_high is not None
+    assert flag.expected_low < 50.0 < flag.expected_high < flag.value
+    assert 0.5 <= flag.score <= 1.0
+    assert (flag.state, flag.product) == ("running", "A")
+    assert flag.message.startswith("power jumped to 5")
+    assert "kW at 2023-11-14 23:36:40 UTC while running on A; usual is" in flag.message
+
+
+def test_a_shift_is_one_flag_from_its_beginning_to_its_end() -> None:
+    values = healthy(2, 3)
+    values[6000:6900] += 5.0
+    rows = watch(values)
+    (flag,) = current(rows)
+    assert flag.kind == "shift"
+    assert abs(flag.first - (START + 6000 * SECOND)) <= MINUTE
+    assert abs(flag.last - (START + 6900 * SECOND)) <= 3 * MINUTE
+    assert rows[0].last < flag.last
+    assert len(rows) <= 8, "said at a coarse pace, not per sample"
+
+
+def test_a_slow_rise_is_a_drift() -> None:
+    values = healthy(3, 5)
+    values[7200:12600] += np.linspace(0.0, 5.0, 5400)
+    values[12600:] += 5.0
+    assert [flag.kind for flag in current(watch(values))] == ["drift"]
+
+
+def test_what_lasts_becomes_the_new_normal_after_a_new_warm_up() -> None:
+    machine = MachineDetectors()
+    values = healthy(4, 10)
+    values[7200:] += 6.0
+    (flag,) = current(watch(values, machine=machine))
+    assert flag.last - flag.first < 5 * HOUR
+    assert not machine.warming("power")
+
+
+def test_a_sensor_that_stops_is_a_flatline_and_one_that_always_repeats_is_not() -> None:
+    values = healthy(5, 3)
+    values[7000:8800] = values[7000]
+    (flag,) = [row for row in current(watch(values)) if row.kind == "flatline"]
+    assert (flag.first, flag.last) == (START + 7000 * SECOND, START + 8799 * SECOND)
+    assert "has not moved from" in flag.message
+    rng = np.random.default_rng(6)
+    setpoint = np.repeat(rng.choice([1200.0, 1500.0, 1800.0], 60), rng.integers(60, 400, 60))
+    assert [row for row in watch(setpoint) if row.kind == "flatline"] == []
+
+
+def test_a_configured_flatline_needs_no_learning() -> None:
+    values = np.concatenate((healthy(7, 0.01), np.full(400, 50.0)))
+    (flag,) = current(watch(values, SignalConfig("power", flatline_ms=5 * MINUTE, learn=False)))
+    assert (flag.kind, flag.first) == ("flatline", START + 36 * SECOND)
+
+
+def test_limits_speak_at_once_and_do_not_chatter_on_the_edge() -> None:
+    values = np.full(600, 80.0)
+    values[100:300:2] = 100.1  # on the edge, every other second
+    values[101:300:2] = 99.9
+    rows = watch(values, SignalConfig("power", unit="°C", low=0.0, high=100.0, learn=False))
+    assert (rows[0].first, rows[0].last) == (START + 100 * SECOND, START + 100 * SECOND)
+    (flag,) = current(rows)
+    assert (flag.kind, flag.first, flag.last) == ("limit", START + 100 * SECOND, START + 299 * SECOND)
+    assert (flag.severity, flag.expected_low, flag.expected_high) == ("critical", 0.0, 100.0)
+    assert "it has to stay above 0 °C and below 100 °C" in flag.message
+
+
+def test_a_limit_with_one_side() -> None:
+    values = np.array([1.0, 2.0, -0.5, 1.0])
+    (flag,) = current(watch(values, SignalConfig("power", low=0.0, learn=False)))
+    assert (flag.kind, flag.value) == ("limit", -0.5)
+    assert "it has to stay above 0." in flag.message
+
+
+def test_levels_belong_to_a_state() -> None:
+    """running 50      idle 10      running 50 ...: no flag, but 50 while idle is one."""
+    machine = MachineDetectors()
+    rng = np.random.default_rng(8)
+    rows: list[Anomaly] = []
+    at = START
+    for turn in range(40):
+        running = turn % 2 == 0
+        values = rng.normal(50.0 if running else 10.0, 1.0, 300)
+        if turn == 39:
+            values = rng.normal(50.0, 1.0, 300)
+        rows += machine.observe(block(values, at), "running" if running else "idle", "A", {})
+        at += 300 * SECOND
+    assert {(row.kind, row.state) for row in rows} == {("shift", "idle")}
+    assert min(row.first for row in rows) >= at - 300 * SECOND
+
+
+def test_warm_up_is_not_health() -> None:
+    machine = MachineDetectors()
+    assert machine.warming("power")
+    scores, rows = machine.score(block(healthy(9, 0.05)), "running", "A", {})
+    assert machine.warming("power")
+    assert np.isnan(scores).all()
+    assert rows == []
+    scores, _ = machine.score(block(healthy(9, 1), START + HOUR), "running", "A", {})
+    assert not machine.warming("power")
+    assert (scores[0, -100:] < 0.5).all()
+
+
+def test_a_silent_machine_is_a_gap_that_ends() -> None:
+    """heard at 0        stale after 5 min        now 12 min        heard again at 20 min"""
+    machine = MachineDetectors()
+    config = MachineConfig(stale_after_ms=5 * MINUTE)
+    assert machine.advance(START, START, config) == []
+    assert machine.advance(START + 4 * MINUTE, START, config) == []
+    (opened,) = machine.advance(START + 5 * MINUTE, START, config)
+    assert (opened.kind, opened.signal, opened.first, opened.last) == ("gap", "", START, START + 5 * MINUTE)
+    assert machine.advance(START + 9 * MINUTE, START, config) == []
+    (grown,) = machine.advance(START + 12 * MINUTE, START, config)
+    assert (grown.first, grown.last) == (START, START + 10 * MINUTE)
+    (ended,) = machine.advance(START + 19 * MINUTE, START + 20 * MINUTE, config)
+    assert (ended.first, ended.last) == (START, START + 20 * MINUTE)
+    assert "was silent for 20 min, since 2023-11-14 22:13:20 UTC" in ended.message
+    assert machine.advance(START + 20 * MINUTE, START + 20 * MINUTE, config) == []
+
+
+def test_a_gap_in_a_backfill_is_found_without_ticks() -> None:
+    machine = MachineDetectors()
+    config = MachineConfig(stale_after_ms=5 * MINUTE)
+    machine.advance(START - 30 * SECOND, START, config)
+    rows = machine.advance(START + 3 * HOUR - 30 * SECOND, START + 3 * HOUR, config)
+    assert [(row.first, row.last) for row in current(rows)] == [(START, START + 3 * HOUR)]
+
+
+def dirty(seed: int, n: int) -> tuple[SignalBlock, list[tuple[str, str]]]:
+    """Signals with everything that is flagged, NaN, Inf and pauses; and the (state, product) of each sample."""
+    rng = np.random.default_rng(seed)
+    values = np.round(rng.normal(20.0, 1.0, (4, n)), 2)
+    values[0, rng.integers(0, n, 8)] += rng.normal(0.0, 30.0, 8)
+    values[1, n // 2 : n // 2 + n // 6] += 8.0
+    values[2, n // 2 :] = 20.0
+    values[3] = np.cumsum(values[3] - 20.0)
+    values[rng.integers(0, 4, 30), rng.integers(0, n, 30)] = rng.choice([np.nan, np.inf, -np.inf, 1e308], 30)
+    steps = rng.choice([0, 500, 1000, 600_000], n, p=[0.01, 0.3, 0.68, 0.01])
+    states = [
+        (STATES[int(k)], "AB"[int(j)])
+        for k, j in zip(
+            np.repeat(rng.integers(0, 3, n), 90)[:n], np.repeat(rng.integers(0, 2, n), 400)[:n], strict=True
+        )
+    ]
+    return SignalBlock(START + np.cumsum(steps), [f"s{k}" for k in range(4)], values), states
+
+
+CONFIGS = {"s0": SignalConfig("s0", low=0.0, high=40.0), "s1": SignalConfig("s1", flatline_ms=60_000)}
+
+
+def fold(
+    data: SignalBlock, states: list[tuple[str, str]], cuts: set[int], restarts: set[int] = frozenset()
+) -> tuple[list[tuple[object, ...]], bytes]:
+    """The data through the detectors, cut where the state changes and at `cuts`; packed and unpacked at `restarts`."""
+    n = len(data.at)
+    borders = sorted(
+        {0, n} | {c for c in cuts | restarts if c < n} | {i for i in range(1, n) if states[i] != states[i - 1]}
+    )
+    machine = MachineDetectors()
+    rows: list[Anomaly] = []
+    for a, b in itertools.pairwise(borders):
+        if a in restarts:
+            machine = MachineDetectors.unpack(msgpack.unpackb(msgpack.packb(machine.pack())))
+        rows += machine.observe(SignalBlock(data.at[a:b], data.names, data.values[:, a:b]), *states[a], CONFIGS)
+    return [astuple(row) for row in rows], msgpack.packb(machine.pack())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 5), st.sets(st.integers(1, 2999), max_size=60))
+def test_flags_and_state_do_not_depend_on_block_borders(seed: int, cuts: set[int]) -> None:
+    data, states = dirty(seed, 3000)
+    assert fold(data, states, cuts) == fold(data, states, set())
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 5), st.sets(st.integers(1, 2999), min_size=1, max_size=8))
+def test_a_restart_goes_on_bit_for_bit(seed: int, restarts: set[int]) -> None:
+    data, states = dirty(seed, 3000)
+    assert fold(data, states, set(), restarts) == fold(data, states, set())
+
+
+def test_the_dirty_signals_raise_every_kind_of_flag() -> None:
+    kinds = {row[4] for seed in range(6) for row in fold(*dirty(seed, 3000), set())[0]}
+    assert kinds == {"spike", "shift", "drift", "limit", "flatline"}
+
+
+def test_samples_one_by_one_say_the_same_as_one_block() -> None:
+    data, states = dirty(7, 1500)
+    assert fold(data, states, set(range(1500))) == fold(data, states, set())
+
+
+def test_scores_look_at_the_past_only() -> None:
+    data = block(healthy(11, 1))
+    whole, _ = MachineDetectors().score(data, "running", "A", {})
+    half, _ = MachineDetectors().score(
+        SignalBlock(data.at[:1800], data.names, data.values[:, :1800]), "running", "A", {}
+    )
+    np.testing.assert_array_equal(whole[:, :1800], half)
+
+
+def test_numbers_that_are_none_do_not_poison_what_follows() -> None:
+    machine = MachineDetectors()
+    values = healthy(12, 2)
+    values[1000:1100] = np.nan
+    values[1100:1200] = np.inf
+    values[1200] = 1.7e308
+    values[1201] = -1.7e308
+    values[6000] += 12.0
+    assert [row.kind for row in current(watch(values, machine=machine))] == ["spike"]
+    finite = np.frombuffer(machine.pack()["signals"])
+    assert not np.isinf(finite).any()
+
+
+def test_time_that_goes_back_is_left_out() -> None:
+    machine = MachineDetectors()
+    watch(healthy(13, 1), machine=machine)
+    before = machine.pack()
+    assert machine.observe(block(np.full(50, 99.0), START + MINUTE), "running", "A", {}) == []
+    assert machine.pack() == before
+
+
+def test_memory_is_bounded() -> None:
+    machine = MachineDetectors()
+    for k in range(5 * CONTEXTS):
+        machine.observe(block(healthy(k, 0.01), START + k * MINUTE), "running", f"product {k}", {})
+    per_signal = len(msgpack.packb(machine.pack())) + np.frombuffer(machine.pack()["signals"]).nbytes
+    assert per_signal <= 8192
+    crowd = SignalBlock(np.array([START + HOUR]), [f"s{k}" for k in range(2 * SIGNALS)], np.ones((2 * SIGNALS, 1)))
+    assert machine.observe(crowd, "running", "A", {}) == []
+    assert len(machine.pack()["names"]) == SIGNALS
+
+
+def test_a_snapshot_of_another_version_starts_to_learn_anew() -> None:
+    machine = MachineDetectors()
+    watch(healthy(14, 1), machine=machine)
+    assert MachineDetectors.unpack({**machine.pack(), "version": 0}).warming("power")
+
+
+@pytest.mark.parametrize("level", [1e-12, 1e12, 0.0, -40.0])
+def test_constants_of_any_size_are_healthy(level: float) -> None:
+    assert watch(np.full(4000, level)) == []
