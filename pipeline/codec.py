@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from operator import attrgetter, itemgetter
 from typing import Any
@@ -38,9 +38,20 @@ from pipeline.core.model import (
     Tick,
 )
 from pipeline.errors import ParkError, UndecodableRecord, UnknownSchema
+from pipeline.frame_reader import (
+    FINGERPRINT,
+    LIMIT,
+    FrameReader,
+    check_layout,
+    check_name,
+    check_number,
+    check_offsets,
+    invalid,
+)
+from pipeline.frame_writer import FrameWriter
+from pipeline.registry import Lookup
 
-MAX_NAME = 256  # characters of a machine's, source's or signal's name
-_HEADER = struct.Struct(">bI")
+_HEADER = struct.Struct(">BI")
 
 
 @dataclass(slots=True)
@@ -70,78 +81,22 @@ Message = Frame | Control | OeeFact | Interval | Anomaly | DeadLetter | StateRec
 Row = dict[str, Any]
 
 
-def invalid(detail: str) -> UndecodableRecord:
-    """The error for bytes that are good Avro and no sense."""
-    return UndecodableRecord(detail, "invalid")
-
-
-def check_name(what: str, name: str) -> None:
-    """Raise UndecodableRecord (`invalid`) unless the name can be a key: 1 to 256 characters, no NUL."""
-    if not name or len(name) > MAX_NAME or "\0" in name:
-        reason = "is empty" if not name else "holds NUL" if "\0" in name else f"has {len(name)} characters"
-        raise invalid(f"{what} {reason}; allowed are 1 to {MAX_NAME} characters without NUL")
-
-
 # From and to the rows that fastavro speaks
-
-
-def _block_row(block: SignalBlock) -> Row:
-    at = np.asarray(block.at, np.int64)
-    values = np.ascontiguousarray(block.values, "<f8")
-    if values.shape != (len(block.names), len(at)):
-        raise ParkError(f"values have shape {values.shape}, expected {(len(block.names), len(at))} (names, instants)")
-    start = int(at[0]) if len(at) else 0
-    offsets = at - start
-    _check_block(block.names, block.units, offsets)
-    return {
-        "start": start,
-        "offsets": offsets.tolist(),
-        "names": block.names,
-        "units": block.units,
-        "values": values.ravel().tolist(),
-    }
-
-
-def _check_block(names: list[str], units: list[str], offsets: Any) -> None:
-    for name in names:
-        check_name("signal name", name)
-    if len(set(names)) != len(names):
-        raise invalid("a signal is named twice in one block")
-    if units and len(units) != len(names):
-        raise invalid(f"{len(units)} units for {len(names)} signals")
-    if len(offsets) and (offsets[0] < 0 or offsets[-1] > 2**31 - 1 or bool((np.diff(offsets) < 0).any())):
-        raise invalid("offsets are not ascending from 0")
 
 
 def _block(row: Row) -> SignalBlock:
     names, offsets = row["names"], np.array(row["offsets"], np.int64)
     if len(row["values"]) != len(names) * len(offsets):
         raise invalid(f"{len(row['values'])} values for {len(names)} signals at {len(offsets)} instants")
-    _check_block(names, row["units"], offsets)
+    check_layout(names, row["units"])
+    check_offsets(offsets)
     values = np.array(row["values"], np.float64).reshape(len(names), len(offsets))
-    return SignalBlock(_instant(row["start"]) + offsets, names, values, row["units"])
-
-
-def _instant(at: int) -> int:
-    if not -(2**60) < at < 2**60:
-        raise invalid(f"time {at} is out of range")
-    return at
+    return SignalBlock(check_number("time", row["start"]) + offsets, names, values, row["units"])
 
 
 _ENTRIES: tuple[tuple[str, Any], ...] = (
     ("states", StateChange), ("counts", CountReading), ("contexts", Context), ("events", MachineEvent),
 )  # fmt: skip
-
-
-def _frame_row(frame: Frame) -> Row:
-    check_frame(frame)
-    row: Row = {name: getattr(frame, name) for name in _FRAME_HEAD}
-    for name, _ in _ENTRIES:
-        row[name] = [entry._asdict() for entry in getattr(frame, name)]
-    row["signals"] = [_block_row(block) for block in frame.signals]
-    return row
-
-
 _FRAME_HEAD = ("machine", "source", "epoch", "sequence", "sent", "opening")
 
 
@@ -151,25 +106,24 @@ def _frame(row: Row) -> Frame:
         pick = itemgetter(*kind._fields)
         setattr(frame, name, [kind._make(pick(entry)) for entry in row[name]])
     frame.signals = [_block(block) for block in row["signals"]]
-    check_frame(frame)
+    _check_frame(frame)
     return frame
 
 
-def check_frame(frame: Frame) -> None:
-    """Raise UndecodableRecord (`invalid`) for names that cannot be keys and numbers that nothing can count with."""
+def _check_frame(frame: Frame) -> None:
     check_name("machine name", frame.machine)
     check_name("source name", frame.source)
-    if not 0 <= frame.sequence < 2**60:
+    if not 0 <= frame.sequence < LIMIT:
         raise invalid(f"sequence {frame.sequence} is out of range")
-    for at in (frame.epoch, frame.sent):
-        _instant(at)
+    times = [frame.epoch, frame.sent]
     for entries in (frame.states, frame.counts, frame.contexts, frame.events):
-        for entry in entries:
-            _instant(entry.at)
+        times += [entry.at for entry in entries]
+    for at in times:
+        check_number("time", at)
     for count in frame.counts:
         for number in count[2:]:
-            if number is not None and not -(2**60) < number < 2**60:
-                raise invalid(f"count {number} is out of range")
+            if number is not None:
+                check_number("count", number)
 
 
 def _flat(kind: type) -> tuple[Callable[[Any], Row], Callable[[Row], Any]]:
@@ -233,14 +187,13 @@ def _control_row(control: Control) -> Row:
 def _control(row: Row) -> Control:
     check_name("machine name", row["machine"])
     name, body = row["body"]
-    _instant(row["issued"])
+    check_number("time", row["issued"])
     for field in ("effective", "start", "end", "at"):
-        _instant(body.get(field, 0))
+        check_number("time", body.get(field, 0))
     return Control(row["machine"], row["id"], row["issued"], row["by"], _BODIES[name][2](body))
 
 
-RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
-    "Frame": (Frame, _frame_row, _frame),
+_RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
     "Control": (Control, _control_row, _control),
     "OeeFact": (OeeFact, *_flat(OeeFact)),
     "Interval": (Interval, *_flat(Interval)),
@@ -254,73 +207,82 @@ RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
 class Codec:
     """Encodes with the newest version of each record; decodes every version of the bundle, and what a registry knows.
 
-    `registry_url` empty: the bundle alone.
+    `registry_url` empty: the bundle alone. The registry is asked only about ids that the bundle does not know.
     """
 
     def __init__(self, registry_url: str = "") -> None:
         self._own: dict[str, Any] = {}
         self._writers: dict[type, tuple[bytes, Any, Callable[[Any], Row]]] = {}
         self._readers: dict[int, tuple[str, Any]] = {}
-        for name, version in schemas.current().items():
-            own = parse_schema(schemas.without_logical_types(version.schema()))
-            kind, to_row, _ = RECORDS[name]
-            self._own[name] = own
-            self._writers[kind] = (_HEADER.pack(0, version.id), own, to_row)
+        self._registry = Lookup(registry_url) if registry_url else None
+        newest = schemas.current()
         for version in schemas.bundle():
-            writer = parse_schema(schemas.without_logical_types(version.schema()))
-            self._readers[version.id] = (version.name, writer)
+            parsed = parse_schema(schemas.without_logical_types(version.schema()))
+            self._readers[version.id] = (version.name, parsed)
+            if version is newest[version.name]:
+                self._own[version.name] = parsed
+        for name, (kind, to_row, _) in _RECORDS.items():
+            self._writers[kind] = (_HEADER.pack(0, newest[name].id), self._own[name], to_row)
+        self._frame_header = _HEADER.pack(0, newest["Frame"].id)
+        self._frame_headers = {_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT}
+        self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
 
     def encode(self, message: Message) -> bytes:
-        """Bytes of a record. Raises ParkError when its values cannot be a record (names, shapes, ranges)."""
-        header, schema, to_row = self._writers[type(message)]
-        out = io.BytesIO()
-        out.write(header)
+        """Bytes of a record. Raises ParkError when its values cannot be a record (names, shapes, ranges, types)."""
         try:
+            if type(message) is Frame:
+                return self._frame_header + self._frame_writer.write(message)
+            header, schema, to_row = self._writers[type(message)]
+            out = io.BytesIO(header)
+            out.seek(len(header))
             schemaless_writer(out, schema, to_row(message))
-        except (TypeError, ValueError, OverflowError, struct.error) as error:
+            return out.getvalue()
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ParkError(f"this {type(message).__name__} is no valid record: {error}") from None
-        return out.getvalue()
 
     def decode(self, value: bytes | None) -> Message:
         """The record in these bytes.
 
-        Raises UndecodableRecord (no valid record), UnknownSchema, RegistryUnavailable (an id that only a registry
-        could know, and it does not answer).
+        Raises UndecodableRecord (no valid record) or UnknownSchema: an id that neither the bundle nor the registry
+        knows, or a registry that did not answer for `Lookup.patience_s`.
         """
+        if not value:
+            raise UndecodableRecord("empty value")
+        if value[:5] in self._frame_headers:
+            return self._frame_reader.read(value, 5)
         name, writer = self._reader(value)
-        assert value is not None
         body = io.BytesIO(value)
         body.seek(5)
         own = self._own[name]
         try:
             row: Any = schemaless_reader(body, writer, None if writer is own else own, return_record_name=True)
-        except Exception as error:
+        except Exception as error:  # whatever fastavro stumbles over
             raise UndecodableRecord(f"no valid {name}: {type(error).__name__} {error}") from None
         if body.tell() != len(value):
             raise UndecodableRecord(f"{len(value) - body.tell()} bytes after the {name}")
-        message: Message = RECORDS[name][2](row)
-        return message
+        return _message(name, row)
 
-    def _reader(self, value: bytes | None) -> tuple[str, Any]:
-        if not value:
-            raise UndecodableRecord("empty value")
+    def _reader(self, value: bytes) -> tuple[str, Any]:
         if len(value) < 5:
             raise UndecodableRecord(f"{len(value)} bytes are too few for a header")
         magic, ident = _HEADER.unpack_from(value)
         if magic != 0:
-            raise UndecodableRecord(f"first byte is {magic & 255}, not 0: not in Confluent's wire format")
+            raise UndecodableRecord(f"first byte is {magic}, not 0: not in Confluent's wire format")
         known = self._readers.get(ident)
         if known is None:
-            raise UnknownSchema(f"schema id {ident} is not in the bundle")
+            known = self._readers[ident] = self._ask(ident, value[:5])
         return known
 
+    def _ask(self, ident: int, header: bytes) -> tuple[str, Any]:
+        if self._registry is None:
+            raise UnknownSchema(f"schema id {ident} is not in the bundle, and no registry is set (OPENOEE_REGISTRY)")
+        schema = self._registry.schema(ident)
+        name = schemas.record_name(schema)
+        if name is None or not schemas.is_bounded(schema):
+            raise UnknownSchema(f"schema id {ident} is {schemas.full_name(schema)!r}: no record of this line")
+        return name, parse_schema(schemas.without_logical_types(schema))
 
-def header_id(value: bytes) -> int:
-    """Schema id that a record names."""
-    ident: int = _HEADER.unpack_from(value)[1]
-    return ident
 
-
-def writer_ids() -> Mapping[str, int]:
-    """Id with which each record is written."""
-    return {name: version.id for name, version in schemas.current().items()}
+def _message(name: str, row: Row) -> Message:
+    message: Message = _frame(row) if name == "Frame" else _RECORDS[name][2](row)
+    return message

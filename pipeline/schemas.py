@@ -93,6 +93,47 @@ def without_logical_types(schema: Any) -> Any:
     return schema
 
 
+def full_name(schema: Any) -> str:
+    """Namespace and name of a named schema; empty for anything else."""
+    if not isinstance(schema, dict):
+        return ""
+    name, space = str(schema.get("name", "")), str(schema.get("namespace", ""))
+    return name if "." in name or not space else f"{space}.{name}"
+
+
+def record_name(schema: Any) -> str | None:
+    """Our name of the record that a schema describes; None for a record that is not ours."""
+    space, _, name = full_name(schema).rpartition(".")
+    return name if space == NAMESPACE and name in FILES else None
+
+
+def is_bounded(schema: Any) -> bool:
+    """Whether every item of an array or map takes at least a byte, so that few bytes cannot claim endless items."""
+    if isinstance(schema, list):
+        return all(is_bounded(part) for part in schema)
+    if not isinstance(schema, dict):
+        return True
+    kind = schema.get("type")
+    if kind == "array":
+        return schema["items"] != "null" and not _is_empty(schema["items"]) and is_bounded(schema["items"])
+    if kind == "record":
+        return all(is_bounded(field["type"]) for field in schema["fields"])
+    if isinstance(kind, (dict, list)):
+        return is_bounded(kind)
+    return is_bounded(schema["values"]) if kind == "map" else True
+
+
+def _is_empty(schema: Any) -> bool:
+    if schema == "null":
+        return True
+    if not isinstance(schema, dict):
+        return False
+    kind = schema.get("type")
+    if kind == "record":
+        return all(_is_empty(field["type"]) for field in schema["fields"])
+    return kind == "null" or (kind == "fixed" and schema["size"] == 0) or (isinstance(kind, dict) and _is_empty(kind))
+
+
 def release(folder: Path) -> list[Version]:
     """Write every schema that changed since its last release into the history, as a version with the next free id.
 

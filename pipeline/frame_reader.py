@@ -1,0 +1,339 @@
+"""The body of a Frame in Avro, read by hand: the one record that comes by the hundred thousand a second.
+
+Columns go through numpy; what repeats from frame to frame (machine, source, epoch; names and units of a block) is
+recognised by its bytes: Avro reads from left to right, so equal bytes at the same place mean the same. Everything that
+is not exactly as it should be is refused; the memory taken is bounded by the bytes at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.model import Context, CountReading, Frame, MachineEvent, SignalBlock, StateChange
+from pipeline.errors import UndecodableRecord
+
+FINGERPRINT: Final = "40c67034e6a1f64cb1a519724c7c7f987e4a2553b9f8842504fdbd6d62902065"  # the Frame that this speaks
+MAX_NAME: Final = 256  # characters of a machine's, source's or signal's name
+LIMIT: Final = 2**60  # times and counts beyond it are no times and counts, and sums of them would overflow
+KEPT: Final = 20_000  # machines whose heads are remembered
+DOUBLE = np.dtype("<f8")
+T = TypeVar("T")
+Layout = tuple[bytes, list[str], list[str]]
+
+
+def invalid(detail: str) -> UndecodableRecord:
+    """The error for bytes that are good Avro and no sense."""
+    return UndecodableRecord(detail, "invalid")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise UndecodableRecord (`invalid`) unless the name can be a key: 1 to 256 characters, no NUL."""
+    if not name or len(name) > MAX_NAME or "\0" in name:
+        reason = "is empty" if not name else "holds NUL" if "\0" in name else f"has {len(name)} characters"
+        raise invalid(f"{what} {reason}; allowed are 1 to {MAX_NAME} characters without NUL")
+
+
+def check_layout(names: list[str], units: list[str]) -> None:
+    """Raise UndecodableRecord (`invalid`) unless names are distinct keys and units as many as names, or none."""
+    for name in names:
+        check_name("signal name", name)
+    if len(set(names)) != len(names):
+        raise invalid("a signal is named twice in one block")
+    if units and len(units) != len(names):
+        raise invalid(f"{len(units)} units for {len(names)} signals")
+
+
+def check_offsets(offsets: NDArray[np.int64]) -> None:
+    """Raise UndecodableRecord (`invalid`) unless offsets ascend (equal ones may follow each other) from 0 or later."""
+    if len(offsets) and (offsets[0] < 0 or offsets[-1] > 2**31 - 1 or bool((offsets[1:] < offsets[:-1]).any())):
+        raise invalid("offsets are not ascending from 0")
+
+
+def check_number(what: str, number: int) -> int:
+    """The number, when it can be reckoned with."""
+    if not -LIMIT < number < LIMIT:
+        raise invalid(f"{what} {number} is out of range")
+    return number
+
+
+# Reading: each function takes the bytes and a position, and returns what stands there and the position after it.
+
+
+def read_long(data: bytes, p: int) -> tuple[int, int]:
+    """A zigzag varint of at most 64 bits."""
+    byte = data[p]
+    p += 1
+    if byte < 128:
+        return (byte >> 1) ^ -(byte & 1), p
+    value, shift = byte & 127, 7
+    while True:
+        byte = data[p]
+        p += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            break
+        shift += 7
+        if shift > 63:
+            raise UndecodableRecord("a number is longer than 10 bytes")
+    if value >> 64:
+        raise UndecodableRecord("a number has more than 64 bits")
+    return (value >> 1) ^ -(value & 1), p
+
+
+def _text(data: bytes, p: int) -> tuple[str, int]:
+    length, p = read_long(data, p)
+    end = p + length
+    if length < 0 or end > len(data):
+        raise UndecodableRecord(f"a text of {length} bytes where {len(data) - p} are left")
+    return data[p:end].decode(), end
+
+
+def _flag(data: bytes, p: int) -> tuple[bool, int]:
+    if data[p] > 1:
+        raise UndecodableRecord(f"a boolean is {data[p]}")
+    return data[p] == 1, p + 1
+
+
+def _maybe(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int) -> tuple[T | None, int]:
+    branch, p = read_long(data, p)
+    if branch == 0:
+        return None, p
+    if branch != 1:
+        raise UndecodableRecord(f"branch {branch} of an optional field")
+    return read(data, p)
+
+
+def _instant(data: bytes, p: int) -> tuple[int, int]:
+    at, p = read_long(data, p)
+    return check_number("time", at), p
+
+
+def _state(data: bytes, p: int) -> tuple[StateChange, int]:
+    at, p = _instant(data, p)
+    state, p = _text(data, p)
+    reason, p = _maybe(_text, data, p)
+    return StateChange(at, state, reason), p
+
+
+def _count(data: bytes, p: int) -> tuple[CountReading, int]:
+    at, p = _instant(data, p)
+    cumulative, p = _flag(data, p)
+    numbers: list[int | None] = []
+    for _ in range(4):
+        number, p = _maybe(read_long, data, p)
+        numbers.append(None if number is None else check_number("count", number))
+    return CountReading(at, cumulative, *numbers), p
+
+
+def _context(data: bytes, p: int) -> tuple[Context, int]:
+    at, p = _instant(data, p)
+    product, p = _maybe(_text, data, p)
+    order, p = _maybe(_text, data, p)
+    program, p = _maybe(_text, data, p)
+    return Context(at, product, order, program), p
+
+
+def _event(data: bytes, p: int) -> tuple[MachineEvent, int]:
+    at, p = _instant(data, p)
+    kind, p = _text(data, p)
+    severity, p = _text(data, p)
+    code, p = _text(data, p)
+    text, p = _text(data, p)
+    return MachineEvent(at, kind, severity, code, text), p
+
+
+def _block_head(data: bytes, p: int) -> tuple[int, int, int]:
+    """Items of the next block of an array, where it must end (-1: not said), position."""
+    count, p = read_long(data, p)
+    end = -1
+    if count < 0:
+        size, p = read_long(data, p)
+        count, end = -count, p + size
+    if count > len(data) - p:
+        raise UndecodableRecord(f"an array of {count} items where {len(data) - p} bytes are left")
+    return count, end, p
+
+
+def _check_end(p: int, end: int) -> None:
+    if end not in (-1, p):
+        raise UndecodableRecord("a block of an array has another size than it says")
+
+
+def _array(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int) -> tuple[list[T], int]:
+    items: list[T] = []
+    while True:
+        count, end, p = _block_head(data, p)
+        if not count:
+            return items, p
+        for _ in range(count):
+            item, p = read(data, p)
+            items.append(item)
+        _check_end(p, end)
+
+
+def _varints(data: bytes, p: int, count: int) -> tuple[NDArray[np.int64], int]:
+    """`count` ints at once; their lengths show in the high bits."""
+    window = np.frombuffer(data, np.uint8, min(5 * count, len(data) - p), p)
+    ends = np.flatnonzero(window < 128)[:count]
+    if len(ends) < count:
+        raise UndecodableRecord("numbers that are too long, or end early")
+    starts = np.empty(count, np.int64)
+    starts[0] = 0
+    starts[1:] = ends[:-1] + 1
+    value = (window[starts] & 127).astype(np.int64)
+    lengths = ends - starts
+    for i in range(1, int(lengths.max()) + 1):
+        at = lengths >= i
+        value[at] |= (window[starts[at] + i] & 127).astype(np.int64) << (7 * i)
+    return (value >> 1) ^ -(value & 1), p + int(ends[-1]) + 1
+
+
+def _offsets(data: bytes, p: int) -> tuple[NDArray[np.int64], int]:
+    parts: list[NDArray[np.int64]] = []
+    while True:
+        count, end, p = _block_head(data, p)
+        if not count:
+            break
+        part, p = _varints(data, p, count)
+        _check_end(p, end)
+        parts.append(part)
+    offsets = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.int64)
+    check_offsets(offsets)
+    return offsets, p
+
+
+def _doubles(data: bytes, p: int, rows: int, columns: int) -> tuple[NDArray[np.float64], int]:
+    expected = rows * columns
+    count, end, p = _block_head(data, p)
+    stop = p + 8 * count
+    if count == expected and stop < len(data) and data[stop] == 0 and count:  # one block: what everybody writes
+        _check_end(stop, end)
+        return np.ndarray((rows, columns), DOUBLE, data, p).copy(), stop + 1
+    parts = []
+    total = 0
+    while count:
+        stop = p + 8 * count
+        if stop > len(data):
+            raise UndecodableRecord(f"{count} values where {len(data) - p} bytes are left")
+        _check_end(stop, end)
+        parts.append(np.frombuffer(data, DOUBLE, count, p))
+        total += count
+        count, end, p = _block_head(data, stop)
+    if total != expected:
+        raise invalid(f"{total} values for {rows} signals at {columns} instants")
+    values: NDArray[np.float64] = np.concatenate([np.empty(0), *parts]).reshape(rows, columns)
+    return values, p
+
+
+class _Head:
+    """What a machine's frames begin with, and the layouts of its blocks."""
+
+    __slots__ = ("epoch", "layouts", "machine", "raw", "source")
+
+    def __init__(self, raw: bytes, machine: str, source: str, epoch: int) -> None:
+        self.raw, self.machine, self.source, self.epoch = raw, machine, source, epoch
+        self.layouts: list[Layout] = []
+
+
+def _layout(known: list[Layout], data: bytes, p: int) -> Layout:
+    """Names and units at p, with their bytes."""
+    for layout in known:
+        if data.startswith(layout[0], p):
+            return layout
+    names, after = _array(_text, data, p)
+    units, after = _array(_text, data, after)
+    check_layout(names, units)
+    known.insert(0, (data[p:after], names, units))
+    del known[8:]
+    return known[0]
+
+
+class FrameReader:
+    """Reads frames' bodies; remembers what repeats, bounded."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, list[_Head]] = {}
+
+    def read(self, data: bytes, p: int) -> Frame:
+        """The frame whose body is data[p:]. Raises UndecodableRecord."""
+        try:
+            frame, p = self._frame(data, p)
+        except IndexError:
+            raise UndecodableRecord("the Frame ends early") from None
+        except UnicodeDecodeError as error:
+            raise UndecodableRecord(f"a text of the Frame is no UTF-8: {error}") from None
+        if p != len(data):
+            raise UndecodableRecord(f"{len(data) - p} bytes after the Frame")
+        return frame
+
+    def _frame(self, data: bytes, p: int) -> tuple[Frame, int]:
+        head = self._head(data, p)
+        p += len(head.raw)
+        sequence, p = read_long(data, p)
+        if not 0 <= sequence < LIMIT:
+            raise invalid(f"sequence {sequence} is out of range")
+        sent, p = _instant(data, p)
+        opening, p = _flag(data, p)
+        states: list[StateChange] = []
+        counts: list[CountReading] = []
+        contexts: list[Context] = []
+        events: list[MachineEvent] = []
+        if data.startswith(b"\0\0\0\0", p):
+            p += 4
+        else:
+            states, p = _array(_state, data, p)
+            counts, p = _array(_count, data, p)
+            contexts, p = _array(_context, data, p)
+            events, p = _array(_event, data, p)
+        blocks: list[SignalBlock] = []
+        while True:
+            count, end, p = _block_head(data, p)
+            if not count:
+                break
+            for _ in range(count):
+                block, p = self._block(head, data, p)
+                blocks.append(block)
+            _check_end(p, end)
+        frame = Frame(
+            head.machine, head.source, head.epoch, sequence, sent, opening, states, counts, contexts, events, blocks
+        )
+        return frame, p
+
+    def _head(self, data: bytes, p: int) -> _Head:
+        length, after = read_long(data, p)
+        key = data[p : max(after + length, after)]
+        heads = self._heads.get(key)
+        if heads is not None:
+            for head in heads:
+                if data.startswith(head.raw, p):
+                    return head
+        machine, after = _text(data, p)
+        source, after = _text(data, after)
+        epoch, after = _instant(data, after)
+        check_name("machine name", machine)
+        check_name("source name", source)
+        head = _Head(data[p:after], machine, source, epoch)
+        if heads is None:
+            if len(self._heads) >= KEPT:
+                self._heads.clear()
+            heads = self._heads[key] = []
+        heads.insert(0, head)
+        del heads[4:]
+        return head
+
+    def _block(self, head: _Head, data: bytes, p: int) -> tuple[SignalBlock, int]:
+        start, p = _instant(data, p)
+        if data.startswith(b"\2\0\0", p):
+            p += 3
+            at = np.array((start,), np.int64)
+        else:
+            at, p = _offsets(data, p)
+            at += start
+        (raw, names, units) = _layout(head.layouts, data, p)
+        p += len(raw)
+        values, p = _doubles(data, p, len(names), len(at))
+        return SignalBlock(at, names.copy(), values, units.copy()), p
