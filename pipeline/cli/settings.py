@@ -18,11 +18,11 @@ which wins over the default. Each command takes the flags that concern it: see i
 
 def markdown() -> str:
     """The text of docs/settings.md."""
-    rows = (
-        f"| `{row.flag}` | `{row.variable}` | {'' if row.default == '' else f'`{row.default}`'} | {_escaped(row.meaning)} |\n"
-        for row in TABLE
-    )
-    return HEAD + "".join(rows)
+    text = HEAD
+    for row in TABLE:
+        default = "" if row.default == "" else f"`{row.default}`"
+        text += f"| `{row.flag}` | `{row.variable}` | {default} | {_escaped(row.meaning)} |\n"
+    return text
 
 
 def _escaped(text: str) -> str:
