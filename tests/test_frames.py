@@ -1,4 +1,4 @@
-"""Frames by hand against fastavro: the same from good bytes, the same or a refusal from damaged ones, never at length."""
+"""Frames by hand against fastavro: the same from good bytes, the same or a refusal from damaged ones, in no time."""
 
 from __future__ import annotations
 
