@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipeline.errors import SettingError
+
+if TYPE_CHECKING:
+    from pipeline.core.machine import EngineSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +82,18 @@ class Settings:
 
     def float(self, name: str) -> float:
         return float(self.values[name])
+
+    def engine(self) -> EngineSettings:
+        """What the engine needs to know, in its units."""
+        from pipeline.core.machine import EngineSettings
+
+        return EngineSettings(
+            window_ms=self.int("window_s") * 1000,
+            lateness_ms=self.int("lateness_s") * 1000,
+            max_future_ms=self.int("max_future_s") * 1000,
+            retention_ms=self.int("retention_h") * 3_600_000,
+            provisional_ms=self.int("provisional_s") * 1000,
+        )
 
     @property
     def home(self) -> Path:

@@ -24,6 +24,7 @@ import mode
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 from faust.app.base import App
 from faust.streams import Stream
 from faust.tables.recovery import Recovery
@@ -90,7 +91,8 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
         if not self.settled():
             return False
         client = self._thread._consumer
-        held = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
+        assigned = self.assignment()
+        held = {TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in assigned}
 
         async def commit() -> None:
             await asyncio.wait_for(client.commit(held), COMMIT_WITHIN_S)
@@ -126,8 +128,7 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
                 records, _ = await self._wait_next_records(1.0)
                 if not records or self.should_stop:
                     continue
-                if not self.flow_active:  # a rebalance began while the fetch was under way
-                    await self.perform_seek()
+                if not self.flow_active:  # a rebalance began while the fetch was under way: read again after it
                     continue
                 await self._hand_over(records, self.app.consumer_generation_id)
         except (asyncio.CancelledError, *self.consumer_stopped_errors):

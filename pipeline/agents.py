@@ -1,0 +1,223 @@
+"""The Faust app: telemetry in, results and saved state out. `openoee worker`, or `faust -A pipeline.agents worker`.
+
+Order of safety, per partition:
+
+    1  fold a batch that follows the last one; hand its results to Kafka
+    2  now and then wait until all of them are stored, then save the state with the offset that it covers, and wait
+    3  commit what is stored, as a lag marker only
+
+A partition starts at the cover of its saved state. Whatever is not saved is read and sent again, with the same keys
+and versions: a kill at any instant, a zombie or a second worker on the same partition change no row.
+docs/faust.md tells why neither Faust's tables nor its acknowledgements are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any
+
+import faust
+import mode
+from faust.types import TP
+
+from pipeline import topics
+from pipeline.errors import BrokerUnavailable, OpenOeeError
+from pipeline.held import CrashPoint, Held
+from pipeline.partition import Counts, Partition, Raw
+from pipeline.results import Results
+from pipeline.settings import Settings, load
+from pipeline.transport import Transport
+
+TEND_S = 1.0
+RETRY_S = 1.0
+STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
+DRAIN_WITHIN_S = 6.0
+TELL_EVERY_S = 30.0
+log = logging.getLogger("openoee.worker")
+
+
+class Line:
+    """One worker process: its partitions, their results, its place in the group."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.counts = Counts()
+        self.failure: BaseException | None = None
+        self.draining = False
+        self.app = self._app()
+        self._results = Results(settings)
+        self._crash = CrashPoint(settings["crash_at"])
+        self._held = Held(settings, self._results, self.counts, self._crash)
+        self._told = (time.monotonic(), 0)
+        self._lock = asyncio.Lock()  # held while a partition is changed or saved, never while Faust is asked
+
+    def prepare(self) -> None:
+        """Wait for Kafka; raises TopicMismatch when the topics are not as the line needs them."""
+        while True:
+            try:
+                return topics.check(self.settings)
+            except BrokerUnavailable as error:
+                log.warning("%s; trying again", error)
+                time.sleep(RETRY_S)
+
+    async def take(self, tp: TP, rows: Sequence[Raw]) -> None:
+        """Apply one fetched batch, or ask for the records that Faust left out before it."""
+        async with self._lock:
+            if self.draining or self.failure:
+                return
+            part = await self._held.owned(tp.partition)
+            hole = rows[0].offset > part.next and await self._held.dropped(part, rows[0].offset)
+            if not hole:
+                await self._held.apply(part, [row for row in rows if row.offset >= part.next])
+        if hole:
+            self.counts.sought_back += 1
+            log.info("partition %d: want %d, got %d: reading again", tp.partition, part.next, rows[0].offset)
+            await self.app.consumer.seek_wait({tp: part.next})
+
+    async def tend(self) -> None:
+        """Once a second: settle, save, commit, tick, and wake a partition that Faust has forgotten."""
+        if self.draining or self.failure or self.app.rebalancing:
+            return
+        async with self._lock:
+            await self._results.settle()
+            await self._held.save_due()
+            marks = self._marks()
+            await self._tick()
+        await self.app.consumer.mark(marks)
+        self._crash("after_commit")
+        await self._wake()
+        self._tell()
+
+    async def starts(self, assigned: set[TP]) -> Mapping[TP, int]:
+        """Where the partitions of this assignment begin; the state of new ones is loaded, that of lost ones dropped."""
+        async with self._lock:
+            parts = await self._held.keep({tp.partition for tp in assigned})
+            log.info("partitions %s", ", ".join(f"{n} from {p.next}" for n, p in sorted(parts.items())) or "none")
+            return {tp: parts[tp.partition].next for tp in assigned}
+
+    async def drain(self) -> None:
+        """Store and save everything folded so far; gives up after some seconds when Kafka is away."""
+        if self.failure:
+            return
+        try:
+            async with asyncio.timeout(DRAIN_WITHIN_S), self._lock:
+                await self._held.save_all()
+                marks = self._marks()
+            await self.app.consumer.mark(marks)
+        except TimeoutError:
+            log.warning("Kafka is away: state not saved; the next worker reads the same records again")
+
+    async def stop(self) -> None:
+        """The process is told to end: drain, and take nothing more."""
+        self.draining = True
+        await self.drain()
+        log.info("stopped: %s", self.counts)
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing may be saved any more: the process ends with this error."""
+        if self.failure is None:
+            self.failure = error
+            if isinstance(error, OpenOeeError):
+                log.error("%s", error)
+
+    def _app(self) -> Any:
+        settings = self.settings
+        app = faust.App(
+            settings.topic(topics.WORKER_GROUP),
+            broker=[f"kafka://{server.strip()}" for server in settings["kafka"].split(",")],
+            store="memory://",
+            datadir=str(settings.home / "faust"),
+            web_enabled=False,
+            web_bind="127.0.0.1",
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            agent_supervisor=mode.CrashingSupervisor,  # an exception ends the process
+            stream_wait_empty=False,  # what is not saved is read again: nothing to wait for
+            stream_buffer_maxsize=4,  # batches
+            broker_max_poll_records=10_000,
+            consumer_max_fetch_size=8 << 20,
+            broker_session_timeout=settings.float("session_s"),
+            broker_heartbeat_interval=min(3.0, settings.float("session_s") / 4),
+            broker_commit_livelock_soft_timeout=1e9,
+            stream_processing_timeout=1e9,
+        )
+        app.transport = Transport(app.conf.broker_consumer, app, self.starts)
+        source = app.topic(settings.topic("telemetry"), key_serializer="raw", value_serializer="raw")
+
+        @app.agent(source, name="pipeline.agents.fold")  # type: ignore[untyped-decorator]
+        async def fold(stream: Any) -> None:
+            stream.enable_acks = False  # Faust neither acknowledges nor commits anything
+            async for event in stream.events():
+                await self._guarded(self.take(event.message.tp, event.value))
+
+        @app.timer(TEND_S, name="pipeline.agents.tend")  # type: ignore[untyped-decorator]
+        async def tend() -> None:
+            await self._guarded(self.tend())
+
+        async def revoked(*_: Any, **__: Any) -> None:
+            await self._guarded(self.drain())
+
+        async def shutdown(*_: Any, **__: Any) -> None:
+            await self._guarded(self.stop())
+
+        def started(*_: Any, **__: Any) -> None:
+            self.prepare()
+
+        self._receivers = (revoked, shutdown, started)  # Faust's signals hold them weakly
+        app.on_partitions_revoked.connect(revoked)
+        app.on_before_shutdown.connect(shutdown)
+        app.on_worker_init.connect(started)
+        return app
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BaseException as error:  # even a cancelled fold has left state and position at odds
+            if not (self.draining and isinstance(error, asyncio.CancelledError)):
+                self.fail(error)
+            raise
+
+    def _marks(self) -> dict[TP, int]:
+        telemetry = self.settings.topic("telemetry")
+        return {TP(telemetry, number): part.next for number, part in self._held.parts.items()}
+
+    def _behind(self, part: Partition) -> int | None:
+        """Records of the log that are not folded yet; None: not known."""
+        tp = TP(self.settings.topic("telemetry"), part.number)
+        if not self.app.consumer.settled() or tp not in self.app.consumer.assignment():
+            return None
+        end = self.app.consumer.highwater(tp)
+        return None if end is None else max(0, end - part.next)
+
+    async def _tick(self) -> None:
+        every = self.settings.int("tick_s") * 1000
+        for part in self._held.parts.values():
+            if self._behind(part) == 0:
+                await self._results.send(part.ticks(int(time.time() * 1000), every), part.number)
+
+    async def _wake(self) -> None:
+        now = time.monotonic()
+        for number, part in list(self._held.parts.items()):
+            if self._behind(part) and now - part.moved_at > STUCK_S:
+                part.moved_at = now
+                await self.app.consumer.seek_wait({TP(self.settings.topic("telemetry"), number): part.next})
+
+    def _tell(self) -> None:
+        at, records = self._told
+        now = time.monotonic()
+        if now - at >= TELL_EVERY_S:
+            self._told = (now, self.counts.records)
+            if self.counts.records > records:
+                lag = sum(self._behind(part) or 0 for part in self._held.parts.values())
+                pace = (self.counts.records - records) / (now - at)
+                log.info("%.0f records/s, %d behind: %s", pace, lag, self.counts)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made once when `faust -A pipeline.agents` asks for it: settings from the environment."""
+    if name != "app":
+        raise AttributeError(name)
+    return globals().setdefault("app", Line(load()).app)

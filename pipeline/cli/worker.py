@@ -1,0 +1,49 @@
+"""`openoee worker`: one Faust worker process."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.settings import load, options
+
+
+@click.command(epilog="Example:  openoee worker --kafka 127.0.0.1:9092 --topic-prefix plant7.")
+@options(
+    "kafka", "registry", "topic_prefix", "home", "window_s", "lateness_s", "max_future_s", "retention_h",
+    "provisional_s", "tick_s", "snapshot_s", "state_buckets", "dead_letter_share", "session_s",
+)  # fmt: skip
+def command(**flags: str | None) -> None:
+    """Run a worker: telemetry in; OEE facts, intervals, anomaly flags and dead letters out.
+
+    Start as many as you like, anywhere: they share the partitions, and one takes over when another ends or dies.
+    SIGTERM or Ctrl-C drains, saves and ends with 0. When it cannot go on it says why in one line and ends with 1.
+    """
+    import gc
+    import logging
+    import sys
+
+    import faust
+
+    from pipeline.agents import Line
+    from pipeline.errors import OpenOeeError
+
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True
+    )
+    logging.getLogger("openoee").setLevel(logging.INFO)
+    for handler in logging.root.handlers:  # our own errors are one line; Faust would add their traceback
+        handler.addFilter(lambda entry: not (entry.exc_info and isinstance(entry.exc_info[1], OpenOeeError)))
+    line = Line(load(flags))
+    line.prepare()
+    line.app.finalize()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    worker = faust.Worker(line.app, quiet=True, override_logging=False, redirect_stdouts=False)
+    worker.spinner = None
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        code = end.code
+    if line.failure is not None:
+        code = getattr(line.failure, "exit_code", 1)
+    sys.exit(code)

@@ -1,0 +1,154 @@
+"""The partitions that a worker holds: loaded from the topic `state`, advanced, saved. Knows Kafka, not Faust."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pipeline.codec import Codec
+from pipeline.core.engine import ENGINE_VERSION
+from pipeline.core.model import DeadLetter, Record
+from pipeline.errors import LogHole, RetryError
+from pipeline.partition import Counts, Partition, Raw, Share
+from pipeline.results import Results
+from pipeline.settings import Settings
+from pipeline.state import LogReader, Snapshots
+
+RETRY_S = 1.0
+WHOLE_EVERY_S = 60.0  # every bucket gets a new cover this often, so that a start never reads more than this again
+log = logging.getLogger("openoee.worker")
+T = TypeVar("T")
+
+
+class CrashPoint:
+    """Fault trials: `point:n` kills this process, as kill -9 does, at the n-th passing of that point."""
+
+    def __init__(self, wanted: str) -> None:
+        self._name, _, count = wanted.partition(":")
+        self._left = int(count or 1)
+
+    def __call__(self, point: str) -> None:
+        if point == self._name:
+            self._left -= 1
+            if not self._left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Held:
+    """The partitions of one worker. The caller sees to it that no two of these calls run at once."""
+
+    def __init__(self, settings: Settings, results: Results, counts: Counts, crash: CrashPoint) -> None:
+        self.parts: dict[int, Partition] = {}
+        self._settings, self._results, self._counts, self._crash = settings, results, counts, crash
+        self._codec = Codec(settings["registry"])
+        self._share = Share(settings.float("dead_letter_share"))
+        self._reader = LogReader(settings, self._codec)
+
+    async def keep(self, numbers: set[int]) -> dict[int, Partition]:
+        """Hold these partitions and no others; what is held already stays as it is."""
+        for number in self.parts.keys() - numbers:
+            del self.parts[number]
+        await self._load(sorted(numbers - self.parts.keys()))
+        return self.parts
+
+    async def owned(self, number: int) -> Partition:
+        """The partition, loaded if need be."""
+        if number not in self.parts:
+            await self._load([number])
+        return self.parts[number]
+
+    async def apply(self, part: Partition, rows: Sequence[Raw]) -> None:
+        """Fold a batch that follows the last one; hand over its results."""
+        if not rows:
+            return
+        records, letters = await self._decoded(part, rows)
+        out = part.fold(rows, records, letters)
+        self._crash("before_send")
+        await self._results.send(out, part.number)
+        self._crash("after_send")
+        part.moved_at = time.monotonic()
+
+    async def dropped(self, part: Partition, got: int) -> bool:
+        """Whether the log holds records between the one wanted and the one got: then they must be read again.
+
+        If it does not, they are gone by retention (counted and alarmed), or never were records (transaction marks).
+        """
+        first = await self._retried(lambda: self._reader.first_from(part.number, part.next))
+        if first is not None and first < got:
+            return True
+        low, _ = await self._retried(lambda: self._reader.extent(part.number))
+        self._skip_lost(part, low, known=True)
+        return False
+
+    async def save_due(self) -> None:
+        """Save the partitions whose time has come. Every result so far must be stored."""
+        now, pace = time.monotonic(), self._settings.float("snapshot_s")
+        for part in self.parts.values():
+            if now - part.saved_at >= pace:
+                await self._save(part, whole=now - part.whole_at >= WHOLE_EVERY_S)
+
+    async def save_all(self) -> None:
+        """Wait until every result is stored, then save what has changed."""
+        await self._results.settle()
+        for part in self.parts.values():
+            await self._save(part, whole=False)
+
+    async def _save(self, part: Partition, whole: bool) -> None:
+        await self._results.send(part.snapshot(whole), part.number)
+        await self._results.settle()
+        part.saved_at = time.monotonic()
+        if whole:
+            part.whole_at = part.saved_at
+        self._crash("after_state")
+
+    async def _load(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            return
+        found = await self._retried(lambda: self._reader.states(numbers))
+        if self._reader.garbage:
+            log.error("%d records of the topic state are no state: left out", self._reader.garbage)
+        extents = await self._retried(lambda: [self._reader.extent(number) for number in numbers])
+        for number, (low, high) in zip(numbers, extents, strict=True):
+            snapshots = Snapshots(number, self._settings.int("state_buckets"), ENGINE_VERSION, found[number])
+            if snapshots.newest > high:
+                raise LogHole(
+                    f"partition {number}: the saved state covers offsets up to {snapshots.newest}, but telemetry ends "
+                    f"at {high}: its tail was lost, or the topic was made again. Drop the topic state and create it "
+                    "again (openoee topics --create) to go on with what is there"
+                )
+            part = Partition(number, self._settings, self._codec, snapshots, self._share, self._counts)
+            self._skip_lost(part, low, known=snapshots.found)
+            part.moved_at = part.saved_at = part.whole_at = time.monotonic()
+            self.parts[number] = part
+
+    def _skip_lost(self, part: Partition, low: int, known: bool) -> None:
+        if part.next >= low:
+            return
+        if known:
+            self._counts.lost += low - part.next
+            log.error(
+                "LOST: partition %d: records %d to %d were deleted before they were read (retention of telemetry)",
+                part.number, part.next, low - 1,
+            )  # fmt: skip
+        part.next = low
+
+    async def _decoded(self, part: Partition, rows: Sequence[Raw]) -> tuple[list[Record], list[DeadLetter]]:
+        while True:
+            try:
+                return part.decode(rows)
+            except RetryError as error:  # only the registry can know this schema, and it is away
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _retried(self, ask: Callable[[], T]) -> T:
+        while True:
+            try:
+                return await asyncio.to_thread(ask)
+            except RetryError as error:
+                log.warning("%s; trying again", error)
+                await asyncio.sleep(RETRY_S)

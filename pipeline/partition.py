@@ -1,0 +1,160 @@
+"""One partition of `telemetry` in a worker: records in, result records out, and the state to save. No Kafka, no Faust.
+
+The same calls in the same order give the same results: what leaves here depends on the log alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pipeline.codec import Codec, Message
+from pipeline.core.engine import Engine
+from pipeline.core.model import Control, DeadLetter, Emitted, Frame, Record
+from pipeline.errors import ParkError, TooManyDeadLetters, UndecodableRecord
+from pipeline.results import Outgoing
+from pipeline.settings import Settings
+from pipeline.state import Snapshots, state_key
+
+SHARE_OF = 1000  # records over which the share of undecodable ones is taken
+
+
+class Raw(Protocol):
+    """A record as the consumer gives it; `timestamp` is its arrival in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a worker has done since it started; printed and compared, never decided on."""
+
+    records: int = 0
+    facts: int = 0
+    intervals: int = 0
+    anomalies: int = 0
+    dead_letters: int = 0
+    ticks: int = 0
+    snapshots: int = 0
+    lost: int = 0  # records that were gone from the log before they were read
+    sought_back: int = 0  # holes that Faust left and the log filled
+
+
+class Share:
+    """Stops the line when too large a share of the last 1,000 records is undecodable: then the input is wrong."""
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self._recent: deque[bool] = deque(maxlen=SHARE_OF)
+        self._bad = 0
+
+    def count(self, bad: bool, letter: DeadLetter | None) -> None:
+        """Count one record. Raises TooManyDeadLetters."""
+        if len(self._recent) == SHARE_OF:
+            self._bad -= self._recent[0]
+        self._recent.append(bad)
+        self._bad += bad
+        if letter is not None and len(self._recent) == SHARE_OF and self._bad > self.most * SHARE_OF:
+            raise TooManyDeadLetters(
+                f"{self._bad} of the last {SHARE_OF:,} records of {letter.topic} cannot be used, the last one at "
+                f"partition {letter.partition}, offset {letter.offset} ({letter.reason}: {letter.detail}). Look at the "
+                "topic dead-letters, mend the sender; OPENOEE_DEAD_LETTER_SHARE=1 lets the worker pass"
+            )
+
+
+class Partition:
+    """Engine and position of one partition; both move together in `fold`, so they always agree."""
+
+    def __init__(
+        self, number: int, settings: Settings, codec: Codec, snapshots: Snapshots, share: Share, counts: Counts
+    ) -> None:
+        self.number = number
+        self.engine = Engine(settings.engine())
+        self.snapshots = snapshots
+        self.next = snapshots.start
+        self.moved_at = self.saved_at = self.whole_at = 0.0  # by the caller's monotonic clock
+        self._topic = settings.topic("telemetry")
+        self._codec, self._share, self._counts = codec, share, counts
+        snapshots.restore(self.engine)
+        self.engine.changed.clear()
+
+    def decode(self, rows: Iterable[Raw]) -> tuple[list[Record], list[DeadLetter]]:
+        """Records that are still to be applied, and those that cannot be used.
+
+        Changes nothing. Raises RegistryUnavailable: then call again later.
+        """
+        records: list[Record] = []
+        letters: list[DeadLetter] = []
+        for row in rows:
+            if row.offset < self.next or self._held(row):
+                continue
+            try:
+                records.append(Record(row.timestamp, self._message(row), self.number, row.offset))
+            except ParkError as error:
+                letters.append(self._letter(row, error))
+        return records, letters
+
+    def fold(self, rows: Sequence[Raw], records: Sequence[Record], letters: Sequence[DeadLetter]) -> list[Outgoing]:
+        """Apply what `decode` made of these rows; the results to send. Raises TooManyDeadLetters."""
+        for _ in records:
+            self._share.count(False, None)
+        for letter in letters:
+            self._share.count(True, letter)
+        emitted = self.engine.fold(records)
+        raw = {row.offset: row for row in rows} if emitted.dead_letters else {}
+        found = [replace(letter, topic=self._topic, key=raw[letter.offset].key, value=raw[letter.offset].value)
+                 for letter in emitted.dead_letters]  # fmt: skip
+        emitted.dead_letters = [*letters, *found]
+        self.next = max(self.next, rows[-1].offset + 1)
+        self._counts.records += len(rows)
+        return self.outgoing(emitted)
+
+    def outgoing(self, emitted: Emitted) -> list[Outgoing]:
+        """Result records of what the engine emitted; keyed by machine, dead letters as they were found."""
+        encode = self._codec.encode
+        out = [Outgoing("oee", fact.machine.encode(), encode(fact)) for fact in emitted.facts]
+        out += [Outgoing("intervals", row.machine.encode(), encode(row)) for row in emitted.intervals]
+        out += [Outgoing("anomalies", row.machine.encode(), encode(row)) for row in emitted.anomalies]
+        out += [Outgoing("dead-letters", letter.key or b"", encode(letter)) for letter in emitted.dead_letters]
+        counts = self._counts
+        counts.facts += len(emitted.facts)
+        counts.intervals += len(emitted.intervals)
+        counts.anomalies += len(emitted.anomalies)
+        counts.dead_letters += len(emitted.dead_letters)
+        return out
+
+    def ticks(self, now_ms: int, every_ms: int) -> list[Outgoing]:
+        """Tick records for the live machines that have been silent for so long; they go into the log, like data."""
+        due = self.engine.ticks(now_ms, every_ms)
+        self._counts.ticks += len(due)
+        return [Outgoing("telemetry", control.machine.encode(), self._codec.encode(control)) for control in due]
+
+    def snapshot(self, whole: bool) -> list[Outgoing]:
+        """State records to save; everything folded so far must be stored before they are sent."""
+        records = self.snapshots.renew(self.engine, self.next, whole)
+        self._counts.snapshots += len(records)
+        return [Outgoing("state", state_key(record), self._codec.encode(record)) for record in records]
+
+    def _held(self, row: Raw) -> bool:
+        """Whether the saved state of the record's machine has this record already."""
+        return row.offset < self.snapshots.newest and row.offset < self.snapshots.cover(row.key or b"")
+
+    def _message(self, row: Raw) -> Frame | Control:
+        message: Message = self._codec.decode(row.value)
+        if not isinstance(message, Frame | Control):
+            raise UndecodableRecord(f"a {type(message).__name__} is no telemetry", "invalid")
+        if row.key is None:
+            raise UndecodableRecord(f"no key, expected {message.machine!r}", "no_key")
+        if row.key != message.machine.encode():
+            raise UndecodableRecord(f"key {row.key[:80]!r} is not the machine {message.machine!r}", "invalid")
+        return message
+
+    def _letter(self, row: Raw, error: ParkError) -> DeadLetter:
+        return DeadLetter(
+            self._topic, self.number, row.offset, row.timestamp, None, error.reason, str(error), 0, row.key, row.value
+        )

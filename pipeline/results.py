@@ -1,0 +1,114 @@
+"""Results to Kafka: handed over without waiting, and known to be stored before anything is based on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.errors import DeliveryFailed
+from pipeline.settings import Settings
+
+RECORD_BYTES = 8_000_000
+QUEUE_KBYTES = 65_536
+PAUSE_S = 0.002
+TELL_EVERY_S = 10.0
+log = logging.getLogger("openoee.worker")
+
+
+class Outgoing(NamedTuple):
+    """A record for one of the line's topics (short name), for the partition that its source came from."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class Results:
+    """Idempotent producer of a worker. It waits for a broker that is away, for as long as that takes.
+
+    `settle` raises DeliveryFailed when Kafka refuses a record for good.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.sent = self.stored = 0
+        self._names = {name: settings.topic(name) for name in _TOPICS}
+        self._kafka = settings["kafka"]
+        self._failure: KafkaError | None = None
+        self._producer = Producer(
+            {
+                "bootstrap.servers": self._kafka,
+                "client.id": "openoee-worker",
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+                "batch.size": 1_000_000,
+                "message.max.bytes": RECORD_BYTES,
+                "queue.buffering.max.kbytes": QUEUE_KBYTES,
+                "message.timeout.ms": 0,  # a broker may be away for an hour: what was folded waits
+                "log_level": 0,
+            }
+        )
+
+    async def send(self, records: Iterable[Outgoing], partition: int) -> None:
+        """Hand the records over; they are stored once `settle` has returned."""
+        for record in records:
+            while not self._produce(record, partition):
+                self._raise_failure()
+                await asyncio.sleep(PAUSE_S)
+                self._producer.poll(0)
+        self._producer.poll(0)
+        self._raise_failure()
+
+    async def settle(self) -> None:
+        """Return when everything handed over is stored."""
+        since = told = time.monotonic()
+        while self.stored < self.sent:
+            self._producer.poll(0)
+            self._raise_failure()
+            if self.stored < self.sent:
+                await asyncio.sleep(PAUSE_S)
+                now = time.monotonic()
+                if now - told > TELL_EVERY_S:
+                    told = now
+                    log.warning(
+                        "Kafka at %s has not stored %d results for %.0f s: waiting",
+                        self._kafka, self.sent - self.stored, now - since,
+                    )  # fmt: skip
+        self._raise_failure()
+
+    def _produce(self, record: Outgoing, partition: int) -> bool:
+        try:
+            self._producer.produce(
+                self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            raise DeliveryFailed(
+                f"{self._names[record.topic]} does not take a record of {len(record.value):,} bytes "
+                f"(key {record.key[:80]!r}): {error.args[0].str()}"
+            ) from None
+        self.sent += 1
+        return True
+
+    def _delivered(self, error: KafkaError | None, _: Message) -> None:
+        if error is None:
+            self.stored += 1
+        elif self._failure is None:
+            self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise DeliveryFailed(
+                f"Kafka at {self._kafka} refused a result: {self._failure.str()}. Nothing is lost: the worker goes on "
+                "from its last snapshot when it is started again"
+            )
+
+
+_TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "state")
