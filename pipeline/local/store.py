@@ -1,0 +1,131 @@
+"""The store as a part of the local stack: its secrets, its process, its readiness."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+from pipeline.errors import StackError
+from pipeline.local.machine import require_disk, require_free_port
+from pipeline.local.processes import Supervisor
+
+NAME = "store"
+READER = "reader"
+READY_WITHIN_S = 60.0
+ROOM_MB = 500
+LAYER = 0
+
+
+class Store:
+    """The store of one home, on 127.0.0.1; the user may do everything in it, `reader` may only read."""
+
+    def __init__(self, home: Path, port: int, user: str, supervisor: Supervisor | None = None) -> None:
+        self.home = home
+        self.port = port
+        self.user = user
+        self.supervisor = supervisor or Supervisor(home)
+
+    def start(self, password: str = "") -> None:
+        """Start the store if it does not run and wait until it answers.
+
+        `password` is the user's; empty: the one in `<home>/secrets/store`, made up at the first start. Raises
+        StackError when it cannot start: port taken, disk full, folder open in another process.
+        """
+        secret = keep_secret(self.home, "store", password)
+        reader = keep_secret(self.home, "store_reader", "")
+        if not self.supervisor.alive(NAME):
+            _require_chdb()
+            require_disk(self.home, ROOM_MB, "the store")
+            require_free_port(self.port, "the store")
+            folder = self.home / "store"
+            self.supervisor.spawn(
+                NAME,
+                [sys.executable, "-m", "pipeline.local.store_front", "--folder", str(folder), "--port", str(self.port),
+                 "--user", f"{self.user}={secret}", "--reader", f"{READER}={reader}"],
+                env={"TZ": "UTC"},
+                layer=LAYER,
+            )  # fmt: skip
+        self._wait_ready(secret.read_text().strip())
+
+    def stop(self) -> None:
+        """End the store; its data survive."""
+        self.supervisor.stop(NAME)
+
+    def _wait_ready(self, password: str) -> None:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not answers("127.0.0.1", self.port, self.user, password):
+            if not self.supervisor.alive(NAME):
+                said = [line for line in self.supervisor.tail(NAME) if line.strip()][-1:] or ["it wrote nothing"]
+                raise StackError(
+                    f"the store ended at its start: {said[0].removeprefix('Error: ')} (log: {self.supervisor.logs}/store.log)"
+                )
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"the store does not answer after {READY_WITHIN_S:.0f} s; see {self.supervisor.logs}/store.log"
+                )
+            time.sleep(0.02)
+
+
+def answers(host: str, port: int, user: str, password: str, timeout_s: float = 5.0) -> bool:
+    """Whether a store answers a query of this user; StackError when it refuses the password."""
+    connection = HTTPConnection(host, port, timeout=timeout_s)
+    try:
+        connection.request(
+            "GET", "/?query=SELECT%201", headers={"X-ClickHouse-User": user, "X-ClickHouse-Key": password}
+        )
+        response = connection.getresponse()
+        body = response.read()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    if response.status == 403:
+        raise StackError(f"the store at {host}:{port} refuses user {user}: another store, or another password")
+    return response.status == 200 and body == b"1\n"
+
+
+def keep_secret(home: Path, name: str, value: str) -> Path:
+    """File with a secret, readable by its owner only: `value`, else what it held before, else a fresh one."""
+    path = home / "secrets" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    if not value and path.exists():
+        return path
+    path.touch(mode=0o600)
+    path.write_text((value or secrets.token_urlsafe(24)) + "\n")
+    return path
+
+
+def _require_chdb() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("chdb") is None:
+        raise StackError("chDB is missing: install openoee with its extra `local` (pip install 'openoee[local]')")
+
+
+def main() -> None:
+    """Start or stop one home's store by hand: `python -m pipeline.local.store --home DIR --port N [--stop]`."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="folder of data, logs and secrets")
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--user", default="openoee")
+    parser.add_argument("--stop", action="store_true", help="end the store; data survive")
+    arguments = parser.parse_args()
+    store = Store(arguments.home.resolve(), arguments.port, arguments.user)
+    try:
+        if arguments.stop:
+            store.stop()
+        else:
+            store.start()
+            print(f"the store answers at http://127.0.0.1:{store.port}")
+    except StackError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The store itself: chDB opened by one owner process, with rights that end at its folder; sessions; statements."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StackError
+from pipeline.local.store_sql import Guard, format_named, is_read, is_streamed, is_use
+
+STREAMABLE = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
+BUFFERED_BYTES = 1 << 20
+SESSION_S = 60.0
+
+RIGHTS = """<clickhouse>
+  <users_config>{config}</users_config>
+  <timezone>UTC</timezone>
+  <access_control_improvements>
+    <table_engines_require_grant>true</table_engines_require_grant>
+  </access_control_improvements>
+  <profiles>
+    <default>
+      <async_insert>0</async_insert>
+      <constraints>
+        <allow_experimental_eval_table_function><readonly/></allow_experimental_eval_table_function>
+        <format_schema><readonly/></format_schema>
+        <format_template_row><readonly/></format_template_row>
+        <format_template_resultset><readonly/></format_template_resultset>
+      </constraints>
+    </default>
+  </profiles>
+  <quotas><default/></quotas>
+  <users>
+    <default>
+      <password/>
+      <networks><ip>127.0.0.1</ip></networks>
+      <profile>default</profile>
+      <quota>default</quota>
+      <access_management>0</access_management>
+      <grants>
+        <query>GRANT CHECK, SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE FUNCTION,
+          CREATE TEMPORARY TABLE, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, dictGet,
+          SYSTEM VIEWS, SYSTEM MERGES ON *.*</query>
+      </grants>
+    </default>
+  </users>
+</clickhouse>
+"""
+
+
+@dataclass
+class Session:
+    """One client's session: settings, temporary tables and present database live in its connection."""
+
+    connection: Any
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    expires: float = 0.0
+    database: str = "default"  # what the client chose with USE
+    present: str = "default"  # what the connection has now
+    lasting: bool = True
+
+
+@dataclass
+class Answer:
+    """A result: format, what is known of it, its first bytes, and the rest when it is long."""
+
+    format: str
+    body: bytes
+    rows_read: int = 0
+    bytes_read: int = 0
+    rest: Iterator[bytes] | None = None
+
+
+class Engine:
+    """The one owner of a store's folder. Use `session()` for every request and `close()` at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        import chdb
+
+        self._owner = own(folder)
+        config = folder.with_name(folder.name + ".xml")
+        config.write_text(RIGHTS.format(config=config))
+        self._address = f"{folder}?config-file={config}"
+        self._chdb = chdb
+        try:
+            self._root = chdb.connect(self._address)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise StackError(f"the store in {folder} cannot be opened: {first_line(str(error))}") from None
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._lock = threading.Lock()
+        self.version = self._ask("SELECT version()")
+        names = self._ask("SELECT name FROM system.table_engines UNION ALL SELECT name FROM system.database_engines")
+        self.guard = Guard(names.split("\n"))
+
+    def close(self) -> None:
+        """Close every connection, then the folder; call it when no request runs any more."""
+        for session in self._sessions.values():
+            session.connection.close()
+        self._sessions.clear()
+        self._root.close()
+        os.close(self._owner)
+
+    def _ask(self, sql: str) -> str:
+        return str(self._root.query(sql, "TSVRaw").bytes().decode().strip())
+
+    @contextmanager
+    def session(
+        self, user: str, name: str | None, seconds: float, must_exist: bool, readonly: bool
+    ) -> Iterator[Session]:
+        """A session for one request: the client's named one, held exclusively, or a fresh one that ends with it."""
+        if name is None:
+            session = self._open(readonly, lasting=False)
+            try:
+                yield session
+            finally:
+                session.connection.close()
+            return
+        session = self._named(user, name, must_exist, readonly)
+        session.expires = time.monotonic() + seconds
+        try:
+            yield session
+        finally:
+            session.busy.release()
+
+    def _open(self, readonly: bool, lasting: bool) -> Session:
+        connection = self._chdb.connect(self._address)
+        if readonly:
+            connection.query("SET readonly = 2")
+        return Session(connection, lasting=lasting)
+
+    def _named(self, user: str, name: str, must_exist: bool, readonly: bool) -> Session:
+        with self._lock:
+            now = time.monotonic()
+            for key in [key for key, old in self._sessions.items() if old.expires < now and not old.busy.locked()]:
+                self._sessions.pop(key).connection.close()
+            session = self._sessions.get((user, name))
+            if session is None:
+                if must_exist:
+                    raise RuntimeError("Code: 372. DB::Exception: Session not found. (SESSION_NOT_FOUND)")
+                session = self._sessions[user, name] = self._open(readonly, lasting=True)
+            if not session.busy.acquire(blocking=False):
+                raise RuntimeError(
+                    "Code: 373. DB::Exception: Session is locked by a concurrent client. (SESSION_IS_LOCKED)"
+                )
+            return session
+
+    @contextmanager
+    def prepared(
+        self, session: Session, database: str | None, settings: Mapping[str, str], tables: Iterable[External]
+    ) -> Iterator[None]:
+        """The session with a request's database, settings and external tables, all undone after it if it lasts."""
+        undo: list[str] = []
+        wanted = database or session.database
+        if wanted != session.present:
+            session.connection.query(f"USE {identifier(wanted)}")
+            session.present = wanted
+        try:
+            if settings:
+                pairs = ", ".join(f"{name} = {literal(value)}" for name, value in settings.items())
+                session.connection.query(f"SET {pairs}")
+                undo += [f"SET {name} = DEFAULT" for name in settings]
+            for table in tables:
+                session.connection.query(f"CREATE TEMPORARY TABLE {identifier(table.name)} ({table.structure})")
+                undo.append(f"DROP TEMPORARY TABLE IF EXISTS {identifier(table.name)}")
+                self.insert(session, f"INSERT INTO {identifier(table.name)}", table.format, [table.data])
+            yield
+        finally:
+            if session.lasting:
+                for statement in undo:
+                    session.connection.query(statement)
+
+    def insert(self, session: Session, statement: str, rows_format: str, chunks: Iterable[bytes]) -> tuple[int, int]:
+        """Insert rows as their bytes come; returns rows and bytes written. A broken stream writes no more of it."""
+        stream = session.connection.send_insert(statement, rows_format)
+        try:
+            for chunk in chunks:
+                if chunk:
+                    stream.append(chunk)
+            done = stream.finish()
+        except BaseException:
+            stream.cancel()
+            raise
+        return int(done.rows_written), int(done.bytes_written)
+
+    def run(
+        self, session: Session, sql: str, default_format: str, parameters: Mapping[str, str], whole: bool
+    ) -> Answer:
+        """Run any other statement. A SELECT longer than a megabyte streams, unless `whole` asks for it in one piece."""
+        form = format_named(sql) or default_format
+        connection = session.connection
+        if whole or form not in STREAMABLE or not is_streamed(sql):
+            result = connection.query(sql, form, params=dict(parameters))
+            if is_use(sql):
+                session.database = session.present = current_database(connection)
+            named = form if is_read(sql) or result.bytes() else ""
+            return Answer(named, result.bytes() or b"", result.rows_read(), result.bytes_read())
+        stream = connection.send_query(sql, form, params=dict(parameters))
+        begun = b""
+        for chunk in stream:
+            begun += chunk.bytes()
+            if len(begun) > BUFFERED_BYTES:
+                return Answer(form, begun, rest=_rest(stream))
+        return Answer(form, begun)
+
+
+@dataclass(frozen=True)
+class External:
+    """A table sent along with a query."""
+
+    name: str
+    structure: str
+    format: str
+    data: bytes
+
+
+def _rest(stream: Any) -> Iterator[bytes]:
+    try:
+        for chunk in stream:
+            yield chunk.bytes()
+    finally:
+        stream.close()
+
+
+def current_database(connection: Any) -> str:
+    """The connection's present database."""
+    return str(connection.query("SELECT currentDatabase()", "TSVRaw").bytes().decode().rstrip("\n"))
+
+
+def own(folder: Path) -> int:
+    """Take a store's folder for this process; the kernel gives it back when the process ends, however it ends."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder.with_name(folder.name + ".owner"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(handle, 20).decode() or "unknown"
+        os.close(handle)
+        raise StackError(
+            f"the store in {folder} is open in another process ({owner}); `openoee stop` or end it first"
+        ) from None
+    os.ftruncate(handle, 0)
+    os.write(handle, str(os.getpid()).encode())
+    return handle
+
+
+def identifier(name: str) -> str:
+    """A name quoted for SQL."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def literal(value: str) -> str:
+    """A string quoted for SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def first_line(text: str) -> str:
+    """The first line of a message that may be long."""
+    return text.strip().split("\n", 1)[0][:500]
