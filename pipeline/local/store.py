@@ -56,16 +56,14 @@ class Store:
 
     def _wait_ready(self, password: str) -> None:
         deadline = time.monotonic() + READY_WITHIN_S
+        log = self.supervisor.logs / f"{NAME}.log"
         while not answers("127.0.0.1", self.port, self.user, password):
             if not self.supervisor.alive(NAME):
-                said = [line for line in self.supervisor.tail(NAME) if line.strip()][-1:] or ["it wrote nothing"]
-                raise StackError(
-                    f"the store ended at its start: {said[0].removeprefix('Error: ')} (log: {self.supervisor.logs}/store.log)"
-                )
+                said = ([line for line in self.supervisor.tail(NAME) if line.strip()] or ["it wrote nothing"])[-1]
+                said = said.removeprefix("Error: ")
+                raise StackError(f"the store ended at its start: {said} (log: {log})")
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"the store does not answer after {READY_WITHIN_S:.0f} s; see {self.supervisor.logs}/store.log"
-                )
+                raise StackError(f"the store does not answer after {READY_WITHIN_S:.0f} s; see {log}")
             time.sleep(0.02)
 
 

@@ -8,15 +8,17 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
-TRANSPORT = frozenset(
-    "query database default_format session_id session_timeout session_check close_session query_id quota_key compress "
-    "decompress user password wait_end_of_query buffer_size client_protocol_version role http_response_buffer_size "
-    "send_progress_in_http_headers http_headers_progress_interval_ms enable_http_compression stacktrace "
-    "cancel_http_readonly_queries_on_client_close add_http_cors_header http_write_exception_in_output_format "
-    "readonly".split()
-)
+TRANSPORT = {
+    "query", "database", "default_format", "session_id", "session_timeout", "session_check", "close_session",
+    "query_id", "quota_key", "compress", "decompress", "user", "password", "wait_end_of_query", "buffer_size",
+    "client_protocol_version", "role", "http_response_buffer_size", "send_progress_in_http_headers",
+    "http_headers_progress_interval_ms", "enable_http_compression", "stacktrace",
+    "cancel_http_readonly_queries_on_client_close", "add_http_cors_header", "http_write_exception_in_output_format",
+    "readonly",
+}  # fmt: skip
 NOT_FOUND = {46, 60, 81, 218}
 BAD_REQUEST = {
     6, 8, 16, 25, 26, 27, 36, 38, 41, 42, 43, 44, 47, 53, 57, 62, 63, 69, 70, 72, 82, 115, 117, 130, 131, 321, 386,
@@ -77,7 +79,7 @@ def query_parameters(parameters: Mapping[str, str]) -> dict[str, str]:
     return {name[6:]: value for name, value in parameters.items() if name.startswith("param_")}
 
 
-def credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[str, str]:
+def credentials(headers: Message, parameters: Mapping[str, str]) -> tuple[str, str]:
     """User and password of a request: basic authentication, ClickHouse's headers, or URL parameters."""
     basic = headers.get("Authorization") or ""
     if basic.startswith("Basic "):

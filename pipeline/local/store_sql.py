@@ -1,4 +1,4 @@
-"""What the store's front has to know of a statement before the engine sees it: its kind, its inline data, what it may not do.
+"""What must be known of a statement before the engine sees it: its kind, its inline data, what it may not do.
 
 Rights are the engine's own business (grants in `store_engine`). Here stands what an embedded engine allows in spite of
 them, because it takes its caller for the owner of the machine: reading and writing files.

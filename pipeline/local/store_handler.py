@@ -1,0 +1,307 @@
+"""The store's server: one thread per connection; a request in ClickHouse's HTTP dialect becomes one statement."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pipeline.local.store_engine import Answer, Engine, External, Session
+from pipeline.local.store_http import (
+    CONTENT_TYPES,
+    Encoder,
+    code_of,
+    credentials,
+    decoded,
+    encoder,
+    multipart,
+    query_parameters,
+    settings_of,
+    status_of,
+)
+from pipeline.local.store_sql import HEAD_BYTES, inline_insert, is_insert, is_read
+
+READ_BYTES = 1 << 20
+IDLE_S = 600.0
+QUERIES_AT_ONCE = 64
+TEXT = "text/plain; charset=UTF-8"
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on 127.0.0.1; `users` maps a name to its password and whether it may only read."""
+
+    daemon_threads = False  # the engine may only be closed when they have ended
+    request_queue_size = 128
+    allow_reuse_address = True
+
+    def __init__(
+        self, port: int, engine: Engine, users: dict[str, tuple[str, bool]], handler: type[BaseHTTPRequestHandler]
+    ) -> None:
+        super().__init__(("127.0.0.1", port), handler)
+        self.engine = engine
+        self.users = users
+        self.slots = threading.BoundedSemaphore(QUERIES_AT_ONCE)
+        self.idle: set[socket.socket] = set()
+        self.closing = False
+        self.lock = threading.Lock()
+
+    def close_idle(self) -> None:
+        """Wake the threads that wait for a next request, so that they end."""
+        with self.lock:
+            self.closing = True
+            for connection in self.idle:
+                connection.shutdown(socket.SHUT_RD)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One client's connection."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "openoee-store"
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
+    timeout = IDLE_S
+    server: Server
+    query_id: str = ""
+    raw: Iterator[bytes] = iter(())
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing per request."""
+
+    def handle_one_request(self) -> None:
+        with self.server.lock:
+            if self.server.closing:
+                self.close_connection = True
+                return
+            self.server.idle.add(self.connection)
+        try:
+            super().handle_one_request()
+        except ConnectionError:
+            self.close_connection = True
+        finally:
+            with self.server.lock:
+                self.server.idle.discard(self.connection)
+
+    def do_HEAD(self) -> None:
+        self.reply(200, b"Ok.\n")
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        """Answer one request, errors included."""
+        with self.server.lock:
+            self.server.idle.discard(self.connection)
+        address = urlsplit(self.path)
+        parameters = dict(parse_qsl(address.query, keep_blank_values=True))
+        self.query_id = parameters.get("query_id") or str(uuid.uuid4())
+        self.raw = self.raw_body()
+        if address.path == "/ping" or (self.command == "GET" and address.path == "/" and "query" not in parameters):
+            self.reply(200, b"Ok.\n")
+            return
+        if address.path != "/":
+            self.refuse(404, f"There is no handle {address.path}\n")
+            return
+        try:
+            readonly = self.authenticate(parameters)
+            if not self.server.slots.acquire(timeout=10):
+                raise RuntimeError(
+                    "Code: 202. DB::Exception: Too many queries at once. (TOO_MANY_SIMULTANEOUS_QUERIES)"
+                )
+            try:
+                self.query(parameters, readonly)
+            finally:
+                self.server.slots.release()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+        except (RuntimeError, ValueError, OSError) as error:
+            code, message = code_of(str(error))
+            self.refuse(status_of(code), f"{message} (version {self.server.engine.version} (chdb))\n", code)
+
+    def authenticate(self, parameters: dict[str, str]) -> bool:
+        """Whether the user may only read; RuntimeError when name or password is wrong."""
+        user, password = credentials(self.headers, parameters)
+        known = self.server.users.get(user)
+        if known is None or not hmac.compare_digest(known[0].encode(), password.encode()):
+            raise RuntimeError(
+                f"Code: 516. DB::Exception: {user}: Authentication failed: password is incorrect, or there is no user "
+                "with such name. (AUTHENTICATION_FAILED)"
+            )
+        parameters["user"] = user
+        return known[1]
+
+    def query(self, parameters: dict[str, str], readonly: bool) -> None:
+        """Run one statement and send its result."""
+        if "1" in (parameters.get("compress"), parameters.get("decompress")):
+            raise RuntimeError(
+                "Code: 48. DB::Exception: compress=1 and decompress=1 are not spoken here; use HTTP's Content-Encoding "
+                "and enable_http_compression=1. (NOT_IMPLEMENTED)"
+            )
+        body = decoded(self.raw, self.headers.get("Content-Encoding", ""))
+        external: list[External] = []
+        content_type = self.headers.get("Content-Type", "")
+        if content_type.startswith("multipart/form-data"):
+            external = self.form(b"".join(body), content_type, parameters)
+            body = iter(())
+        settings = settings_of(parameters, [table.name for table in external])
+        name = parameters.get("session_id") or None
+        seconds = float(parameters.get("session_timeout", 60))
+        must_exist = parameters.get("session_check") == "1"
+        engine = self.server.engine
+        with engine.session(parameters["user"], name, seconds, must_exist, readonly) as session:
+            database = self.headers.get("X-ClickHouse-Database") or parameters.get("database")
+            with engine.prepared(session, database, settings, external):
+                self.execute(session, parameters, body)
+
+    @staticmethod
+    def form(body: bytes, content_type: str, parameters: dict[str, str]) -> list[External]:
+        """Parameters of a multipart form go to `parameters`; its files are returned as tables."""
+        parts = multipart(body, content_type)
+        parameters.update({part.name: part.data.decode() for part in parts if not part.is_file})
+        tables = []
+        for part in (part for part in parts if part.is_file):
+            types = parameters.get(part.name + "_types", "String").split(",")
+            numbered = ", ".join(f"_{number} {kind}" for number, kind in enumerate(types, 1))
+            structure = parameters.get(part.name + "_structure", numbered)
+            tables.append(
+                External(part.name, structure, parameters.get(part.name + "_format", "TabSeparated"), part.data)
+            )
+        return tables
+
+    def execute(self, session: Session, parameters: dict[str, str], body: Iterator[bytes]) -> None:
+        """Tell an INSERT with rows behind it, which streams in, from every other statement."""
+        started = time.monotonic()
+        head = parameters.get("query", "").encode()
+        head += b"\n" if head else b""
+        values = query_parameters(parameters)
+        inline = None
+        while inline is None or inline.data_from >= len(head):  # read until the statement's end is there
+            chunk = next(body, b"")
+            head += chunk
+            inline = inline_insert(head)
+            if not chunk or (len(head) > HEAD_BYTES and inline is None and is_insert(head)):
+                break
+        engine = self.server.engine
+        if inline is not None and not values and self.command == "POST":
+            statement = inline.statement.decode()
+            engine.guard.check(statement, values)
+            rows, size = engine.insert(session, statement, inline.format, chain([head[inline.data_from :]], body))
+            self.reply(200, b"", self.summary(started, written=(rows, size)))
+            return
+        sql = (head + b"".join(body)).decode()
+        engine.guard.check(sql, values)
+        if self.command == "GET" and not is_read(sql):
+            raise RuntimeError("Code: 164. DB::Exception: GET only reads: use POST for this statement. (READONLY)")
+        form = parameters.get("default_format") or self.headers.get("X-ClickHouse-Format") or "TabSeparated"
+        answer = engine.run(session, sql, form, values, whole=parameters.get("wait_end_of_query") == "1")
+        self.send(answer, parameters, started)
+
+    def send(self, answer: Answer, parameters: dict[str, str], started: float) -> None:
+        """Send a result, in one piece when it is short, else chunk by chunk."""
+        tag = uuid.uuid4().hex[:16]
+        headers = [*self.summary(started, answer), ("X-ClickHouse-Exception-Tag", tag)]
+        headers += [("X-ClickHouse-Format", answer.format)] if answer.format else []
+        wanted = parameters.get("enable_http_compression") in ("1", "true") and answer.body
+        packer = encoder(self.headers.get("Accept-Encoding", "")) if wanted else None
+        headers += [("Content-Encoding", packer.name)] if packer else []
+        kind = CONTENT_TYPES.get(answer.format, "application/octet-stream") if answer.body else TEXT
+        if answer.rest is None:
+            body = packer.compress(answer.body) + packer.flush() if packer else answer.body
+            self.reply(200, body, headers, kind)
+            return
+        self.begin(200, [*headers, ("Transfer-Encoding", "chunked")], kind)
+        self.chunk(answer.body, packer)
+        try:
+            for piece in answer.rest:
+                self.chunk(piece, packer)
+        except RuntimeError as error:  # too late for a status: ClickHouse's way of saying so inside the body
+            said = f"{code_of(str(error))[1]}\n"
+            marked = f"\r\n__exception__\r\n{tag}\r\n{said}\r\n{len(said.encode())} {tag}\r\n__exception__\r\n"
+            self.chunk(marked.encode(), packer)
+        self.chunk(b"", packer, last=True)
+
+    def chunk(self, piece: bytes, packer: Encoder | None, last: bool = False) -> None:
+        """Send one piece of a chunked body."""
+        packed = piece if packer is None else packer.flush() if last else packer.compress(piece)
+        if packed:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(packed), packed))
+        if last:
+            self.wfile.write(b"0\r\n\r\n")
+            self.wfile.flush()
+
+    def summary(
+        self, started: float, answer: Answer | None = None, written: tuple[int, int] = (0, 0)
+    ) -> list[tuple[str, str]]:
+        """ClickHouse's summary header."""
+        values = {
+            "read_rows": answer.rows_read if answer else 0,
+            "read_bytes": answer.bytes_read if answer else 0,
+            "written_rows": written[0],
+            "written_bytes": written[1],
+            "total_rows_to_read": 0,
+            "result_rows": written[0],
+            "result_bytes": written[1],
+            "elapsed_ns": int((time.monotonic() - started) * 1e9),
+        }
+        return [("X-ClickHouse-Summary", json.dumps({name: str(value) for name, value in values.items()}))]
+
+    def refuse(self, status: int, message: str, code: int | None = None) -> None:
+        """Send an error, after reading what is left of the request so that the client listens."""
+        try:
+            for _ in self.raw:
+                continue
+        except (ConnectionError, TimeoutError, ValueError):
+            self.close_connection = True
+            return
+        self.reply(status, message.encode(), [("X-ClickHouse-Exception-Code", str(code))] if code else [])
+
+    def reply(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = (), kind: str = TEXT) -> None:
+        """Send a response in one piece."""
+        self.begin(status, [*headers, ("Content-Length", str(len(body)))], kind)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.wfile.flush()
+
+    def begin(self, status: int, headers: Sequence[tuple[str, str]], kind: str) -> None:
+        """Send status and headers."""
+        self.send_response_only(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("X-ClickHouse-Server-Display-Name", "openoee")
+        self.send_header("X-ClickHouse-Query-Id", self.query_id)
+        self.send_header("X-ClickHouse-Timezone", "UTC")
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+
+    def raw_body(self) -> Iterator[bytes]:
+        """The request's body as sent, in pieces of at most a megabyte."""
+        if "chunked" in self.headers.get("Transfer-Encoding", ""):
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                yield self.exactly(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():  # trailers
+                continue
+            return
+        left = int(self.headers.get("Content-Length") or 0)
+        while left > 0:
+            piece = self.exactly(min(left, READ_BYTES))
+            left -= len(piece)
+            yield piece
+
+    def exactly(self, size: int) -> bytes:
+        """So many bytes of the request; ConnectionError when the client goes away before."""
+        piece = self.rfile.read(size)
+        if len(piece) < size:
+            raise ConnectionError("the client went away")
+        return piece
