@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.core.settings import EngineSettings
 from pipeline.errors import SettingError
 
 if TYPE_CHECKING:
@@ -102,6 +103,16 @@ class Settings:
     def topic(self, name: str) -> str:
         """Full name of a topic or consumer group."""
         return self["topic_prefix"] + name
+
+    def engine(self) -> EngineSettings:
+        """What the engine needs to know, in milliseconds."""
+        return EngineSettings(
+            window_ms=self.int("window_s") * 1000,
+            lateness_ms=round(self.float("lateness_s") * 1000),
+            max_future_ms=round(self.float("max_future_s") * 1000),
+            retention_ms=round(self.float("retention_h") * 3_600_000),
+            provisional_ms=round(self.float("provisional_s") * 1000),
+        )
 
     @property
     def store_password(self) -> str:

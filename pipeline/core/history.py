@@ -1,238 +1,153 @@
-"""What one machine said, kept in order of event time: states, products, orders, parts, signs of life."""
+"""Everything one machine said that can still change a window, and the facts that follow from it."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipeline.core.model import Correction
-
-Key = tuple[int, str, int, int, int]  # at, source, epoch, sequence, place in the frame: at one instant the last wins
-STOP_STATES = frozenset({"stopped", "fault"})
-
-
-class Run(NamedTuple):
-    """The machine's state from `start` until the next run. `stop` is the logical stop it belongs to."""
-
-    start: int
-    state: str
-    reason: str
-    corrected: bool
-    stop: Stop | None
+from pipeline.core.calendar import Calendar
+from pipeline.core.counters import Counts
+from pipeline.core.facts import UNCONFIGURED, intervals, window_facts
+from pipeline.core.model import Correction, Frame, Interval, MachineConfig, OeeFact, Shift, SignalConfig
+from pipeline.core.series import Heard, Key, Run, Series, runs_of
+from pipeline.core.timeline import Configured, Timeline
 
 
-class Stop(NamedTuple):
-    """`stopped` and `fault` without another state between; `end` is None while it lasts."""
+class History:
+    """A machine's states, contexts, counts, signs of life, configurations and corrections, by event time."""
 
-    start: int
-    end: int | None
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+        self.configs: list[Configured] = [Configured(UNCONFIGURED, Calendar(UNCONFIGURED))]
+        self.states, self.products, self.orders = Series(), Series(), Series()
+        self.reasons: dict[Key, str] = {}
+        self.runs: list[Run] = []
+        self.counts, self.heard = Counts(), Heard()
+        self.corrections: list[Correction] = []
 
+    @property
+    def timeline(self) -> Timeline:
+        return Timeline(self.configs, self.runs, self.heard, self.products, self.orders, self.corrections)
 
-class Series:
-    """Values that hold until the next one, ordered by key; at one instant the highest key wins."""
+    def insert(self, frame: Frame) -> None:
+        source, epoch, sequence = frame.source, frame.epoch, frame.sequence
+        for place, change in enumerate(frame.states):
+            key = (change.at, source, epoch, sequence, place)
+            self.states.insert(key, change.state)
+            if change.reason:
+                self.reasons[key] = change.reason
+        for place, context in enumerate(frame.contexts):
+            key = (context.at, source, epoch, sequence, place)
+            if context.product is not None:
+                self.products.insert(key, context.product)
+            if context.order is not None:
+                self.orders.insert(key, context.order)
+        for place, reading in enumerate(frame.counts):
+            self.counts.insert((reading.at, source, epoch, sequence, place), reading)
+        if frame.states:
+            self._rerun()
 
-    __slots__ = ("keys", "values")
+    def configure(self, config: MachineConfig) -> None:
+        """Take a configuration; one with the same effective date replaces the one before."""
+        kept = [
+            known
+            for known in self.configs
+            if known.config is not UNCONFIGURED and known.config.effective != config.effective
+        ]
+        self.configs = sorted([*kept, Configured(config, Calendar(config))], key=lambda known: known.config.effective)
 
-    def __init__(self) -> None:
-        self.keys: list[Key] = []
-        self.values: list[str] = []
+    def correct(self, correction: Correction) -> None:
+        self.corrections.append(correction)
+        self._rerun()
 
-    def insert(self, key: Key, value: str) -> None:
-        if not self.keys or key > self.keys[-1]:
-            self.keys.append(key)
-            self.values.append(value)
-            return
-        place = bisect_left(self.keys, key)
-        if place < len(self.keys) and self.keys[place] == key:
-            self.values[place] = value
-        else:
-            self.keys.insert(place, key)
-            self.values.insert(place, value)
+    def _rerun(self) -> None:
+        self.runs = runs_of(self.states, self.reasons, self.corrections)
 
-    def at(self, at: int) -> str:
-        """The value in force at an instant; empty before the first one."""
-        place = bisect_right(self.keys, (at + 1,)) - 1
-        return self.values[place] if place >= 0 else ""
+    def facts(self, start: int, end: int, window_ms: int) -> list[OeeFact]:
+        """Rows per window and segment of [start, end)."""
+        timeline = self.timeline
+        parts = self.counts.between(start, end, lambda at: timeline.config(at).config.counter_modulus)
+        return window_facts(self.machine, timeline, timeline.pieces(start, end), parts, window_ms)
 
-    def changes(self, start: int, end: int) -> list[int]:
-        """Instants in (start, end) at which a value was said."""
-        keys = self.keys
-        return [key[0] for key in keys[bisect_left(keys, (start + 1,)) : bisect_left(keys, (end,))]]
+    def intervals(self, start: int, end: int) -> list[Interval]:
+        """Stretches of [start, end); the last one is left open."""
+        timeline = self.timeline
+        return intervals(self.machine, timeline, timeline.pieces(start, end))
 
-    def next_after(self, at: int) -> int | None:
-        place = bisect_left(self.keys, (at + 1,))
-        return self.keys[place][0] if place < len(self.keys) else None
+    def stop_start(self, at: int) -> int:
+        """Start of the stop that reaches `at`; `at` itself when there is none."""
+        index = self.timeline.run(at)
+        found = [run.stop.start for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
+        return min([at, *found])
 
-    def prune(self, horizon: int) -> None:
-        """Forget what was overtaken before the horizon."""
-        keep = bisect_right(self.keys, (horizon + 1,)) - 1
-        if keep > 0:
-            del self.keys[:keep], self.values[:keep]
+    def undecided_stop(self, at: int) -> int | None:
+        """Start of a stop that goes on at `at` and is still so short that it may turn out to be a micro-stop."""
+        timeline = self.timeline
+        index = timeline.run(at)
+        stop = self.runs[index].stop if index >= 0 else None
+        if stop is None or at - stop.start > timeline.config(stop.start).config.micro_stop_ms:
+            return None
+        return stop.start
 
-    def pack(self) -> list[Any]:
-        return [[list(key) for key in self.keys], self.values]
+    def forget(self, horizon: int) -> None:
+        """Drop what can no longer change a window from `horizon` on."""
+        index = self.timeline.run(horizon)
+        stop = self.runs[index].stop if index >= 0 else None
+        horizon = min(horizon, stop.start) if stop is not None else horizon
+        for series in (self.states, self.products, self.orders):
+            series.prune(horizon)
+        self.counts.prune(horizon)
+        self.heard.prune(horizon)
+        oldest = self.states.keys[0] if self.states.keys else None
+        if oldest is not None and self.runs and self.runs[0].start < oldest[0]:
+            self.reasons = {key: reason for key, reason in self.reasons.items() if key >= oldest}
+            self.corrections = [correction for correction in self.corrections if correction.end > horizon]
+            self._rerun()
 
-    @classmethod
-    def unpack(cls, packed: list[Any]) -> Series:
-        series = cls()
-        series.keys = [(key[0], key[1], key[2], key[3], key[4]) for key in packed[0]]
-        series.values = list(packed[1])
-        return series
-
-
-class Heard:
-    """Instants of messages as stretches [first, last] within which no gap was longer than allowed."""
-
-    __slots__ = ("first", "last")
-
-    def __init__(self) -> None:
-        self.first: list[int] = []
-        self.last: list[int] = []
-
-    def add(self, first: int, last: int, gap: int | None) -> None:
-        """Messages from `first` to `last` without a gap longer than `gap` ms between them (None: any gap)."""
-        reach = gap if gap is not None else 1 << 62
-        low = bisect_left(self.last, first - reach)
-        high = bisect_right(self.first, last + reach)
-        if low < high:
-            first, last = min(first, self.first[low]), max(last, self.last[high - 1])
-        self.first[low:high] = [first]
-        self.last[low:high] = [last]
-
-    def silences(self, start: int, end: int, stale_after: int) -> list[tuple[int, int]]:
-        """Stretches of [start, end) that are further than `stale_after` ms from the message before them."""
-        found = []
-        place = max(bisect_right(self.first, start) - 1, 0)
-        silent_from = start
-        while place < len(self.first) and silent_from < end:
-            if self.first[place] > silent_from:
-                found.append((silent_from, min(self.first[place], end)))
-            silent_from = max(start, self.last[place] + stale_after)
-            place += 1
-        if silent_from < end:
-            found.append((silent_from, end))
-        return found
-
-    def covers(self, at: int) -> bool:
-        place = bisect_right(self.first, at) - 1
-        return place >= 0 and at <= self.last[place]
-
-    def next_after(self, at: int) -> int | None:
-        place = bisect_right(self.first, at)
-        return self.first[place] if place < len(self.first) else None
-
-    def prune(self, horizon: int) -> None:
-        keep = bisect_right(self.first, horizon) - 1
-        if keep > 0:
-            del self.first[:keep], self.last[:keep]
-
-
-def runs_of(states: Series, reasons: dict[Key, str], corrections: list[Correction]) -> list[Run]:
-    """States with corrections laid over them, equal neighbours merged, stops recognised."""
-    said: list[tuple[int, str, str, bool]] = []
-    for key, state in zip(states.keys, states.values, strict=True):
-        if said and said[-1][0] == key[0]:
-            said.pop()  # the same instant: the higher key wins
-        said.append((key[0], state, reasons.get(key, ""), False))
-    for correction in sorted((c for c in corrections if c.state), key=lambda c: c.revision):
-        said = _lay_over(said, correction)
-    return _with_stops(said)
-
-
-def _lay_over(said: list[tuple[int, str, str, bool]], correction: Correction) -> list[tuple[int, str, str, bool]]:
-    after = [entry for entry in said if entry[0] <= correction.end]
-    resumed = (correction.end, *after[-1][1:]) if after else (correction.end, "unknown", "", False)
-    return [
-        *(entry for entry in said if entry[0] < correction.start),
-        (correction.start, correction.state or "unknown", correction.reason or "", True),
-        resumed,
-        *(entry for entry in said if entry[0] > correction.end),
-    ]
-
-
-def _with_stops(said: list[tuple[int, str, str, bool]]) -> list[Run]:
-    merged: list[tuple[int, str, str, bool]] = []
-    for entry in said:
-        if not merged or merged[-1][1:] != entry[1:]:
-            merged.append(entry)
-    runs: list[Run] = []
-    place = 0
-    while place < len(merged):
-        start, state, reason, corrected = merged[place]
-        if state not in STOP_STATES:
-            runs.append(Run(start, state, reason, corrected, None))
-            place += 1
-            continue
-        after = place
-        while after < len(merged) and merged[after][1] in STOP_STATES:
-            after += 1
-        stop = Stop(start, merged[after][0] if after < len(merged) else None)
-        runs.extend(Run(*entry, stop) for entry in merged[place:after])
-        place = after
-    return runs
-
-
-class Readings:
-    """Counts of one counter: cumulative readings (the larger wins at one instant) and parts reported as deltas."""
-
-    __slots__ = ("at", "deltas", "values")
-
-    def __init__(self) -> None:
-        self.at: list[int] = []
-        self.values: list[int] = []
-        self.deltas: list[tuple[Key, int]] = []
-
-    def read(self, at: int, value: int) -> None:
-        place = bisect_left(self.at, at)
-        if place < len(self.at) and self.at[place] == at:
-            self.values[place] = max(self.values[place], value)
-        else:
-            self.at.insert(place, at)
-            self.values.insert(place, value)
-
-    def report(self, key: Key, made: int) -> None:
-        insort(self.deltas, (key, made))
-
-    def parts(self, start: int, end: int, modulus: int | None) -> list[tuple[int, int, bool]]:
-        """(instant, parts, whether the counter was reset) for what was said in [start, end)."""
-        found = []
-        for place in range(bisect_left(self.at, start), bisect_left(self.at, end)):
-            before = self.values[place - 1] if place else self.values[place]
-            made, reset = counted(before, self.values[place], modulus)
-            found.append((self.at[place], made, reset))
-        low, high = bisect_left(self.deltas, ((start,),)), bisect_left(self.deltas, ((end,),))
-        found.extend((key[0], made, False) for key, made in self.deltas[low:high])
-        return found
-
-    def next_after(self, at: int) -> int | None:
-        place = bisect_right(self.at, at)
-        return self.at[place] if place < len(self.at) else None
-
-    def prune(self, horizon: int) -> None:
-        keep = bisect_right(self.at, horizon) - 1
-        if keep > 0:
-            del self.at[:keep], self.values[:keep]
-        del self.deltas[: bisect_left(self.deltas, ((horizon,),))]
-
-    def pack(self) -> list[Any]:
-        return [self.at, self.values, [[*key, made] for key, made in self.deltas]]
+    def pack(self) -> dict[str, Any]:
+        return {
+            "configs": [_packed_config(known.config) for known in self.configs if known.config is not UNCONFIGURED],
+            "states": self.states.pack(),
+            "products": self.products.pack(),
+            "orders": self.orders.pack(),
+            "reasons": [[*key, reason] for key, reason in self.reasons.items()],
+            "counts": self.counts.pack(),
+            "heard": [self.heard.first, self.heard.last],
+            "corrections": [[c.start, c.end, c.state, c.calendar, c.reason, c.revision] for c in self.corrections],
+        }
 
     @classmethod
-    def unpack(cls, packed: list[Any]) -> Readings:
-        readings = cls()
-        readings.at, readings.values = list(packed[0]), list(packed[1])
-        readings.deltas = [((row[0], row[1], row[2], row[3], row[4]), row[5]) for row in packed[2]]
-        return readings
+    def unpack(cls, machine: str, packed: dict[str, Any]) -> History:
+        history = cls(machine)
+        for config in packed["configs"]:
+            history.configure(_unpacked_config(config))
+        history.states = Series.unpack(packed["states"])
+        history.products, history.orders = Series.unpack(packed["products"]), Series.unpack(packed["orders"])
+        history.reasons = {(row[0], row[1], row[2], row[3], row[4]): row[5] for row in packed["reasons"]}
+        history.counts = Counts.unpack(packed["counts"])
+        history.heard.first, history.heard.last = (list(times) for times in packed["heard"])
+        history.corrections = [Correction(*row) for row in packed["corrections"]]
+        history._rerun()
+        return history
 
 
-def counted(before: int, value: int, modulus: int | None) -> tuple[int, bool]:
-    """Parts made between two readings, and whether the counter was reset (oee.md, section 4, counters).
+def _packed_config(config: MachineConfig) -> dict[str, Any]:
+    packed = {name: getattr(config, name) for name in MachineConfig.__dataclass_fields__}
+    packed["shifts"] = [[s.name, s.start, s.end, list(s.days)] for s in config.shifts]
+    packed["breaks"] = [[s.name, s.start, s.end, list(s.days)] for s in config.breaks]
+    packed["planned_down"] = [list(span) for span in config.planned_down]
+    packed["ideal_cycle_us"] = dict(config.ideal_cycle_us)
+    packed["signals"] = [[s.name, s.unit, s.low, s.high, s.flatline_ms, s.learn] for s in config.signals]
+    return packed
 
-    >>> counted(65534, 3, 65536), counted(65534, 3, None), counted(10, 12, None)
-    ((5, False), (3, True), (2, False))
-    """
-    if value >= before:
-        return value - before, False
-    if modulus is not None and before * 10 > modulus * 9 and value * 10 < modulus:
-        return value + modulus - before, False
-    return value, True
+
+def _unpacked_config(packed: dict[str, Any]) -> MachineConfig:
+    return MachineConfig(
+        **{
+            **packed,
+            "shifts": tuple(Shift(name, start, end, tuple(days)) for name, start, end, days in packed["shifts"]),
+            "breaks": tuple(Shift(name, start, end, tuple(days)) for name, start, end, days in packed["breaks"]),
+            "planned_down": tuple((start, end) for start, end in packed["planned_down"]),
+            "closed": tuple(packed["closed"]),
+            "signals": tuple(SignalConfig(*row) for row in packed["signals"]),
+        }
+    )

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from pipeline.core.calendar import NONWORK, PBT, PDOT, Calendar, Span
-from pipeline.core.history import Heard, Run, Series, Stop
 from pipeline.core.model import Correction, MachineConfig
+from pipeline.core.series import Heard, Run, Series, Stop
 
 ELEMENT = {
     "running": "apt", "setup": "aust", "idle": "adot", "off": "adot", "fault": "adet", "stopped": "adet",

@@ -1,0 +1,59 @@
+"""The engine: folds a partition's records into rows; a pure function of (state, batch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.core.machine import Machine
+from pipeline.core.model import Control, Emitted, Record, Tick
+from pipeline.core.settings import EngineSettings
+
+__all__ = ["ENGINE_VERSION", "Engine", "EngineSettings"]
+
+ENGINE_VERSION = 1  # format of the snapshots; a worker refuses those of another version
+
+
+class Engine:
+    """All machines of one partition. One machine's rows never depend on another's records, nor on batch borders."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.changed: set[str] = set()
+        self._machines: dict[str, Machine] = {}
+
+    @property
+    def machines(self) -> Mapping[str, Machine]:
+        return self._machines
+
+    def fold(self, records: Sequence[Record]) -> Emitted:
+        """Apply records in offset order; returns the rows that they make known."""
+        emitted = Emitted()
+        for record in records:
+            name = record.message.machine
+            machine = self._machines.get(name)
+            if machine is None:
+                machine = self._machines[name] = Machine(name, self.settings)
+            machine.fold(record, emitted)
+            self.changed.add(name)
+        return emitted
+
+    def ticks(self, now: int, every: int) -> list[Control]:
+        """Ticks due at `now` [ms] for live machines that have been silent for `every` ms.
+
+        They stand in the log, so that time passes for a silent machine alike in the worker and in a replay.
+        """
+        return [
+            Control(name, f"tick-{at}", now, "worker", Tick(at))
+            for name, machine in self._machines.items()
+            if machine.live and now - machine.last_arrived >= every
+            for at in [machine.newest + now - machine.last_arrived]
+        ]
+
+    def snapshot(self, machine: str) -> dict[str, Any]:
+        """Plain values (msgpack-able) that hold the machine's whole state."""
+        return self._machines[machine].pack()
+
+    def restore(self, machine: str, snapshot: dict[str, Any]) -> None:
+        """Put a machine into the state of a snapshot of the same ENGINE_VERSION."""
+        self._machines[machine] = Machine.unpack(machine, self.settings, snapshot)

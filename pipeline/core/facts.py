@@ -1,0 +1,118 @@
+"""Facts per window and segment, and intervals, from the pieces of a timeline."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+from pipeline.core.counters import Parts
+from pipeline.core.model import Interval, MachineConfig, OeeFact
+from pipeline.core.oee import NOT_IN_FACTORY
+from pipeline.core.timeline import Piece, Timeline
+
+UNCONFIGURED = MachineConfig()
+
+
+def window_facts(
+    machine: str, timeline: Timeline, pieces: Sequence[Piece], parts: Iterable[Parts], window_ms: int
+) -> list[OeeFact]:
+    """Facts of consecutive pieces and their parts, one row per window and segment, in order of time.
+
+    A segment ends where shift, local day, product, order or configuration changes, so that a view by any of them is
+    as exact as a view by window.
+    """
+    rows: list[OeeFact] = []
+    cut: tuple[object, ...] = ()
+    for piece in pieces:
+        start = piece.start
+        config = timeline.config(start).config
+        key = (piece.shift, piece.shift_date, piece.local_date, piece.product, piece.order, config.effective)
+        while start < piece.end:
+            window = start - start % window_ms
+            end = min(piece.end, window + window_ms)
+            if not rows or rows[-1].window_start != window or cut != key:
+                rows.append(_row(machine, config, window, window_ms, start, piece))
+                cut = key
+            _add_time(rows[-1], piece, start, end)
+            start = end
+    starts = [row.segment_start for row in rows]
+    for made in parts:
+        _add_parts(rows[bisect_right(starts, made.at) - 1], made, timeline.config(made.at).config)
+    return rows
+
+
+def _row(machine: str, config: MachineConfig, window: int, window_ms: int, start: int, piece: Piece) -> OeeFact:
+    flags = [NOT_IN_FACTORY] if config is UNCONFIGURED else []
+    return OeeFact(
+        machine, config.site, config.area, config.line, window, window + window_ms, start, start,
+        piece.shift, piece.shift_date, piece.local_date, piece.product, piece.order,
+        flags=flags, profile=config.profile, unknown_as=config.unknown_as,
+    )  # fmt: skip
+
+
+def _add_time(row: OeeFact, piece: Piece, start: int, end: int) -> None:
+    length = end - start
+    row.segment_end = end
+    row.t_ms += length
+    _add_stop(row, piece, start)
+    if piece.element in ("nonwork", "pdot"):
+        name = piece.element + "_ms"
+        setattr(row, name, getattr(row, name) + length)
+        return
+    row.pbt_ms += length
+    if piece.element == "apt":
+        row.apt_ms += length
+        row.overtime_ms += length if piece.overtime else 0
+    elif piece.element == "adet":
+        row.adet_ms += length
+        row.micro_stop_ms += length if piece.micro else 0
+        row.external_ms += length if piece.external else 0
+        row.repair_ms += length if piece.state == "fault" and not piece.micro else 0
+    elif piece.element == "aust":
+        row.aust_ms += length
+    elif piece.element == "adot":
+        row.adot_ms += length
+    else:
+        row.unknown_ms += length
+
+
+def _add_stop(row: OeeFact, piece: Piece, start: int) -> None:
+    """Occurrences count where they start, whatever the calendar says there."""
+    if piece.stop is not None and piece.stop.start == start:
+        row.stops += 1
+        row.micro_stops += piece.micro
+    if piece.failure and piece.run_start == start:
+        row.failures += 1
+
+
+def _add_parts(row: OeeFact, made: Parts, config: MachineConfig) -> None:
+    row.total += made.total
+    row.good += made.good
+    row.reject += made.reject
+    row.rework += made.rework
+    ideal = config.ideal_cycle_us.get(row.product, config.ideal_cycle_us.get("*"))
+    if ideal is None:
+        row.no_ideal_total += made.total
+    else:
+        row.ideal_total_us += ideal * made.total
+        row.ideal_good_us += ideal * made.good
+    row.flags.extend(flag for flag in made.flags if flag not in row.flags)
+
+
+def intervals(machine: str, timeline: Timeline, pieces: Sequence[Piece]) -> list[Interval]:
+    """Pieces with the same answers joined; the last one is still open (end None)."""
+    rows: list[Interval] = []
+    said: tuple[object, ...] = ()
+    for piece in pieces:
+        config = timeline.config(piece.start).config
+        answers = (
+            piece.state, piece.element, piece.stop.start if piece.stop else None, piece.micro, piece.external,
+            piece.overtime, piece.reason, piece.shift, piece.shift_date, piece.product, piece.order,
+        )  # fmt: skip
+        if rows and answers == said and rows[-1].site == config.site and rows[-1].line == config.line:
+            continue
+        if rows:
+            rows[-1].end = piece.start
+        rows.append(Interval(machine, config.site, config.line, piece.start, None, *answers))
+        said = answers
+    return rows

@@ -1,0 +1,128 @@
+"""Signals of one machine, put into order of event time before the detectors see them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.detectors import MachineDetectors
+from pipeline.core.history import History
+from pipeline.core.model import Anomaly, Frame, MachineConfig, SignalBlock
+from pipeline.core.series import Run, Series
+
+STEP_MS = 10_000  # detectors run when the watermark has passed another such step, so that they see whole chunks
+
+
+class Scorer:
+    """Holds samples until the watermark has passed them, then scores them once, in order, in their context."""
+
+    __slots__ = ("detectors", "until", "waiting")
+
+    def __init__(self) -> None:
+        self.detectors = MachineDetectors()
+        self.until = 0
+        self.waiting: list[tuple[str, int, int, SignalBlock]] = []
+
+    def add(self, frame: Frame) -> None:
+        """Keep the frame's samples; what is older than the samples already scored comes too late for detection."""
+        for block in frame.signals:
+            fresh = block
+            if len(block.at) and block.at[0] < self.until:
+                low = int(np.searchsorted(block.at, self.until))
+                fresh = SignalBlock(block.at[low:], block.names, block.values[:, low:], block.units)
+            if len(fresh.at):
+                self.waiting.append((frame.source, frame.epoch, frame.sequence, fresh))
+
+    def score(self, watermark: int, history: History, config: MachineConfig) -> list[Anomaly]:
+        """Score what lies before the last step that the watermark passed; flags in order of their first instant."""
+        until = watermark - watermark % STEP_MS
+        if until <= self.until:
+            return []
+        before, self.until = self.until, until
+        known = {signal.name: signal for signal in config.signals}
+        flags: list[Anomaly] = []
+        for block in self._due(until):
+            for low, high, state, product in _contexts(block, history.runs, history.products):
+                stretch = SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units)
+                flags.extend(self.detectors.observe(stretch, state, product, known))
+        for now, last_message in history.heard.looks(before, until):
+            flags.extend(self.detectors.advance(now, last_message, config))
+        return sorted(flags, key=lambda flag: (flag.first, flag.signal, flag.kind))
+
+    def _due(self, until: int) -> list[SignalBlock]:
+        due: dict[tuple[str, ...], list[SignalBlock]] = {}
+        later = []
+        for source, epoch, sequence, block in sorted(self.waiting, key=lambda entry: entry[:3]):
+            cut = int(np.searchsorted(block.at, until))
+            if cut:
+                head = (
+                    block
+                    if cut == len(block.at)
+                    else SignalBlock(block.at[:cut], block.names, block.values[:, :cut], block.units)
+                )
+                due.setdefault(tuple(block.names), []).append(head)
+            if cut < len(block.at):
+                tail = SignalBlock(block.at[cut:], block.names, block.values[:, cut:], block.units)
+                later.append((source, epoch, sequence, tail))
+        self.waiting = later
+        return [_joined(blocks) for _, blocks in sorted(due.items())]
+
+    def pack(self) -> list[Any]:
+        waiting = [
+            [
+                source,
+                epoch,
+                sequence,
+                block.names,
+                block.units,
+                block.at.tobytes(),
+                np.ascontiguousarray(block.values).tobytes(),
+            ]
+            for source, epoch, sequence, block in self.waiting
+        ]
+        return [self.until, waiting, self.detectors.pack()]
+
+    @classmethod
+    def unpack(cls, packed: list[Any]) -> Scorer:
+        scorer = cls()
+        scorer.until = packed[0]
+        for source, epoch, sequence, names, units, at, values in packed[1]:
+            times = np.frombuffer(at, np.int64)
+            matrix = np.frombuffer(values, np.float64).reshape(len(names), len(times))
+            scorer.waiting.append((source, epoch, sequence, SignalBlock(times, list(names), matrix, list(units))))
+        scorer.detectors = MachineDetectors.unpack(packed[2])
+        return scorer
+
+
+def _joined(blocks: list[SignalBlock]) -> SignalBlock:
+    if len(blocks) == 1:
+        return blocks[0]
+    at = np.concatenate([block.at for block in blocks])
+    values = np.concatenate([block.values for block in blocks], axis=1)
+    if (at[1:] < at[:-1]).any():
+        order = np.argsort(at, kind="stable")
+        at, values = at[order], values[:, order]
+    return SignalBlock(at, blocks[0].names, values, blocks[0].units)
+
+
+def _contexts(block: SignalBlock, runs: Sequence[Run], products: Series) -> list[tuple[int, int, str, str]]:
+    """Stretches [low, high) of a block within which state and product are the same."""
+    first, last = int(block.at[0]), int(block.at[-1]) + 1
+    begin, end = bisect_right(runs, first, key=_start), bisect_right(runs, last, key=_start)
+    cuts = {run.start for run in runs[begin:end]} | set(products.changes(first, last))
+    edges = [0, *np.searchsorted(block.at, sorted(cuts)).tolist(), len(block.at)]
+    found = []
+    for low, high in pairwise(edges):
+        if low < high:
+            at = int(block.at[low])
+            index = bisect_right(runs, at, key=_start) - 1
+            found.append((low, high, runs[index].state if index >= 0 else "unknown", products.at(at)))
+    return found
+
+
+def _start(run: Run) -> int:
+    return run.start

@@ -1,0 +1,16 @@
+"""What the engine has to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Window length, allowed lateness, quarantine of the future, history kept, pace of provisional rows; all in ms."""
+
+    window_ms: int = 60_000
+    lateness_ms: int = 30_000
+    max_future_ms: int = 300_000
+    retention_ms: int = 86_400_000
+    provisional_ms: int = 2_000
