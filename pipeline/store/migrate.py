@@ -1,0 +1,104 @@
+"""Numbered migrations: plain SQL files, applied once each, in order, and never changed afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+
+from pipeline.errors import StoreRefused
+from pipeline.settings import Settings
+from pipeline.store.client import Store
+
+JOURNAL = """
+CREATE TABLE IF NOT EXISTS schema_migrations
+(
+    number   UInt32,
+    name     String,
+    checksum String,
+    applied  DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree ORDER BY number
+COMMENT 'Migrations that were applied'
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A file NNNN_name.sql: statements that may be run again after having stopped half-way."""
+
+    number: int
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        return sha256(self.sql.encode()).hexdigest()[:16]
+
+    def statements(self) -> Iterator[str]:
+        """The statements, without comments; each ends with `;` at the end of a line."""
+        bare = re.sub(r"^\s*--.*\n", "", self.sql, flags=re.M)
+        yield from (part.strip() for part in re.split(r";\s*(?:\n|$)", bare) if part.strip())
+
+
+def migrations() -> list[Migration]:
+    """All migrations of this version, by number."""
+    found = []
+    for path in sorted((files("pipeline.store") / "migrations").iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".sql"):
+            number, _, name = path.name.removesuffix(".sql").partition("_")
+            found.append(Migration(int(number), name, path.read_text(encoding="utf-8")))
+    return found
+
+
+def migrate(settings: Settings) -> list[Migration]:
+    """Create the database, apply what is missing, return it. Safe to run twice, and by several at once.
+
+    Raises StoreUnavailable, StoreRefused (no rights; a newer store; an applied migration that was changed since).
+    """
+    name = settings["database"]
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise StoreRefused(f"OPENOEE_DATABASE is {name!r}: letters, digits and _ only")
+    server = Store(settings, database="default")
+    server.command(f"CREATE DATABASE IF NOT EXISTS {name}")
+    server.close()
+    store = Store(settings)
+    store.command(JOURNAL)
+    missing = pending(store)
+    for migration in missing:
+        for statement in migration.statements():
+            store.command(statement)
+        store.command(
+            "INSERT INTO schema_migrations (number, name, checksum) VALUES "
+            f"({migration.number}, '{migration.name}', '{migration.checksum}')"
+        )
+    store.close()
+    return missing
+
+
+def pending(store: Store) -> list[Migration]:
+    """Migrations that the store has not seen. Raises StoreRefused when its past is not ours."""
+    rows = store.query("SELECT number, name, checksum FROM schema_migrations FINAL ORDER BY number").result_rows
+    known = {migration.number: migration for migration in migrations()}
+    applied = set()
+    for number, name, checksum in rows:
+        applied.add(number)
+        if number not in known:
+            raise StoreRefused(
+                f"database {store.database} has migration {number:04}_{name}, which this version does not know:"
+                " use the version of openoee that made it, or a newer one"
+            )
+        if checksum != known[number].checksum:
+            raise StoreRefused(
+                f"migration {number:04}_{name} was changed after database {store.database} had applied it:"
+                " restore the file and put the change into a migration of its own"
+            )
+    return [migration for migration in known.values() if migration.number not in applied]
+
+
+def check(store: Store) -> None:
+    """Raise StoreRefused unless the store has every migration of this version."""
+    if not store.query("EXISTS TABLE schema_migrations").result_rows[0][0] or pending(store):
+        raise StoreRefused(f"database {store.database} of the store at {store.url} is not ready: run `openoee migrate`")
