@@ -7,9 +7,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from pipeline.errors import RegistryUnavailable, UnknownSchema
+from pipeline import schemas
+from pipeline.errors import RegistryUnavailable, SchemaMismatch, UnknownSchema
 
 ANSWER_S = 3.0
 
@@ -44,6 +47,78 @@ class Registry:
         """The schema with this id, or None."""
         status, answer = self.call("GET", f"/schemas/ids/{ident}")
         return json.loads(answer["schema"]) if status == 200 else None
+
+    def find(self, version: schemas.Version) -> tuple[int, str] | None:
+        """Id and fingerprint of what the registry holds as this version of its subject; None when it has none."""
+        status, answer = self.call("GET", f"/subjects/{version.subject}/versions/{version.version}")
+        return (int(answer["id"]), schemas.fingerprint(json.loads(answer["schema"]))) if status == 200 else None
+
+    def add(self, version: schemas.Version, text: str) -> int:
+        """Register a schema and return the id that it got: the bundle's where the registry can import, else its own.
+
+        Raises SchemaMismatch when the registry refuses it.
+        """
+        mode, path = f"/mode/{version.subject}", f"/subjects/{version.subject}/versions"
+        can_import = self.call("PUT", mode + "?force=true", {"mode": "IMPORT"})[0] == 200
+        body: dict[str, Any] = {"schema": text, "schemaType": "AVRO"}
+        try:
+            if can_import:
+                body |= {"id": version.id, "version": version.version}
+            status, answer = self.call("POST", path, body)
+        finally:
+            if can_import:
+                self.call("PUT", mode, {"mode": "READWRITE"})
+        if status != 200:
+            raise SchemaMismatch(f"registry at {self.url} refuses {version.subject}: {status} {answer.get('message')}")
+        return int(answer["id"])
+
+
+def register(url: str, versions: Sequence[schemas.Version], folder: Path) -> list[schemas.Version]:
+    """Put the bundle into a registry, in the order of its ids; returns what was not there yet.
+
+    A registry without import mode numbers by itself, from 1: the ids agree when it is empty, or holds a part of the
+    bundle and nothing else. Raises SchemaMismatch, RegistryUnavailable.
+    """
+    registry, added = Registry(url), []
+    for version in versions:
+        found = registry.find(version)
+        if found is None:
+            ident = registry.add(version, (folder / version.file).read_text(encoding="utf-8"))
+            found = registry.find(version) or (ident, "nothing")
+            added.append(version)
+        _agree(registry.url, version, found)
+    for subject in dict.fromkeys(version.subject for version in versions):
+        registry.call("PUT", f"/config/{subject}", {"compatibility": "FULL_TRANSITIVE"})
+    return added
+
+
+def compare(url: str, versions: Sequence[schemas.Version]) -> None:
+    """Raise SchemaMismatch unless the registry holds every version of the bundle under its subject and id."""
+    registry = Registry(url)
+    for version in versions:
+        found = registry.find(version)
+        if found is None:
+            raise SchemaMismatch(
+                f"registry at {registry.url} has no version {version.version} of {version.subject}, which the bundle"
+                f" writes as id {version.id}: run `openoee schemas register`"
+            )
+        _agree(registry.url, version, found)
+
+
+def _agree(url: str, version: schemas.Version, found: tuple[int, str]) -> None:
+    ident, mark = found
+    if ident != version.id:
+        raise SchemaMismatch(
+            f"registry at {url} holds {version.subject} version {version.version} as id {ident}, the bundle writes id"
+            f" {version.id}: readers would take our records for something else. Give the line a registry of its own, or"
+            " one whose ids can be imported, and run `openoee schemas register`; or leave OPENOEE_REGISTRY empty"
+        )
+    if mark != version.fingerprint:
+        raise SchemaMismatch(
+            f"registry at {url} holds another schema as {version.subject} version {version.version}, id {ident}"
+            f" (fingerprint {mark[:12]}, the bundle has {version.fingerprint[:12]}): upgrade openoee to the release"
+            " that wrote it, or give the line a registry of its own"
+        )
 
 
 class Lookup:

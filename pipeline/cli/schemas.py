@@ -1,0 +1,70 @@
+"""`openoee schemas`: the Avro schemas of the open data model, listed, checked, registered, released."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline import settings
+
+
+@click.group(epilog="Example: openoee schemas check --registry http://127.0.0.1:8081/apis/ccompat/v7")
+def command() -> None:
+    """List, check, register and release the Avro schemas."""
+
+
+@command.command("list", epilog="Example: openoee schemas list")
+def list_() -> None:
+    """Print every released version: id on the wire, subject in the registry, fingerprint, file."""
+    from pipeline import schemas
+
+    rows = [("id", "record", "version", "subject", "fingerprint", "file")]
+    for version in schemas.bundle():
+        ident, number = str(version.id), str(version.version)
+        mark, file = version.fingerprint[:12], f"avro/{version.file}"
+        rows.append((ident, version.name, number, version.subject, mark, file))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@command.command(epilog="Example: openoee schemas check")
+@settings.options("registry")
+def check(**flags: Any) -> None:
+    """Check the schemas against every released version (FULL_TRANSITIVE), and the bundle against the registry."""
+    from pipeline import evolution, registry, schemas
+
+    count = evolution.check(schemas.home())
+    click.echo(f"{len(schemas.FILES)} records, {count} comparisons with the history: FULL_TRANSITIVE")
+    url = settings.load(flags)["registry"]
+    if url:
+        registry.compare(url, schemas.bundle())
+        click.echo(f"{url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+
+
+@command.command(epilog="Example: openoee schemas register --registry http://127.0.0.1:8081/apis/ccompat/v7")
+@settings.options("registry")
+def register(**flags: Any) -> None:
+    """Put the released schemas into the registry under their ids; again changes nothing."""
+    from pipeline import registry, schemas
+    from pipeline.errors import UsageError
+
+    url = settings.load(flags)["registry"]
+    if not url:
+        raise UsageError("no registry is set: give --registry URL or OPENOEE_REGISTRY")
+    added = registry.register(url, schemas.bundle(), schemas.home())
+    for version in added:
+        click.echo(f"registered {version.subject} version {version.version} as id {version.id}")
+    click.echo(f"{url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+
+
+@command.command(epilog="Example: openoee schemas release")
+def release() -> None:
+    """Add changed schemas of a source tree to history and bundle, with the next ids, if they are FULL_TRANSITIVE."""
+    from pipeline import evolution, schemas
+
+    evolution.check_changes(schemas.home())
+    for version in schemas.release(schemas.home()):
+        click.echo(f"released {version.name} version {version.version} as id {version.id}: avro/{version.file}")
+    evolution.check(schemas.home())
