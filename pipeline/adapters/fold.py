@@ -152,10 +152,11 @@ class MachineFold:
     def _condition(self, at: int, item: str, level: str, rest: tuple[str, ...]) -> str:
         code, _, qualifier, text = (*rest, "", "", "", "")[:4]
         severity = self._map.severities.get(level)
-        if severity is not None and not (self._opening and level not in ALARMS):
+        worst, news = self._conditions.set(item, level, code)
+        if severity is not None and news and not (self._opening and level not in ALARMS):
             text = f"{text.strip()} ({qualifier})" if qualifier else text.strip()
             self._event(at, "condition", severity, f"{item}/{code}" if code else item, text)
-        return self._conditions.set(item, level, code)
+        return worst
 
     def _event(self, at: int, kind: str, severity: str, code: str, text: str) -> None:
         self._cut.events.append(MachineEvent(at, kind, severity, code[:LONGEST_TEXT], text[:LONGEST_TEXT]))

@@ -117,23 +117,33 @@ class CycleFold:
 
 
 class Conditions:
-    """Active codes per condition item; the item's value as a whole is its worst active level."""
+    """Active codes per condition item; the item's level as a whole is its worst active one."""
 
     ORDER = ("Normal", "Warning", "Fault")
 
     def __init__(self) -> None:
         self._active: dict[str, dict[str, str]] = {}
+        self._raised: set[str] = set()
 
-    def set(self, item: str, level: str, code: str) -> str:
-        """Takes one report (a Normal without code clears all) and gives the item's level."""
+    def set(self, item: str, level: str, code: str) -> tuple[str, bool]:
+        """Takes one report (a Normal without code clears all); gives the item's level, and whether it is news.
+
+        A Normal is news only when it ends something: controls say Normal of everything whenever they connect.
+        """
         active = self._active.setdefault(item, {})
-        if level not in ("Warning", "Fault"):
-            if code and level == "Normal":
-                active.pop(code, None)
-            else:
-                active.clear()
-            if level == "Unavailable":
-                return level
+        news = True
+        if level == "Normal" and code:
+            news = active.pop(code, None) is not None
+            if not active:
+                self._raised.discard(item)
+        elif level == "Normal":
+            news = item in self._raised
+            self._raised.discard(item)
+            active.clear()
+        elif level == "Unavailable":
+            active.clear()
+            return level, True
         else:
             active[code] = level
-        return max(active.values(), key=self.ORDER.index, default="Normal")
+            self._raised.add(item)
+        return max(active.values(), key=self.ORDER.index, default="Normal"), news

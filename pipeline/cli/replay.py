@@ -1,0 +1,108 @@
+"""`openoee replay`: the same engine in memory; files in, Parquet out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import settings
+from pipeline.cli.files import file_options
+
+if TYPE_CHECKING:
+    from pipeline.cli.files import Reading
+    from pipeline.core.model import Control, Emitted, Frame, MachineEvent, OeeFact
+
+EXAMPLE = (
+    "Example: openoee replay --mapping deploy/examples/mazak01.mapping.yaml --devices Devices.xml "
+    "--factory deploy/examples/factory.yaml --out results logs/Mazak01-*.txt.gz"
+)
+
+
+@click.command(epilog=EXAMPLE)
+@file_options
+@click.option("--factory", type=click.Path(), metavar="FILE",
+              help="factory.yaml of the machines; without it their OEE has no value.")  # fmt: skip
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Folder for oee_facts, intervals, anomalies and events (.parquet); made when missing.")  # fmt: skip
+@settings.options("window_s", "lateness_s", "max_future_s", "retention_h", "provisional_s")
+def command(factory: str | None, out: Path, **given: Any) -> None:
+    """Compute OEE facts and anomaly flags of FILES in memory: no Kafka, no store, the same rows as the line's.
+
+    Every file holds the rows in force: the last revision of each.
+    """
+    from pipeline import factory as factory_file
+    from pipeline import parquet, replay
+    from pipeline.cli.files import Reading
+    from pipeline.core.model import Anomaly, Interval, OeeFact
+
+    names = ("adapter", "mappings", "devices", "machine", "refused", "files")
+    reading = Reading(**{name: given.pop(name) for name in names})
+    values = settings.load(given)
+    plant = factory_file.load(factory) if factory else None
+    controls = factory_file.controls(plant, 0, "replay") if plant else []
+    out.mkdir(parents=True, exist_ok=True)
+    events: list[tuple[str, MachineEvent]] = []
+    known = [control for control in controls if control.machine in reading.machines]
+    emitted = replay.run(_messages(known, reading, events), values.engine())
+    reading.echo()
+    facts = replay.current(emitted.facts)
+    intervals, anomalies = replay.current(emitted.intervals), replay.current(emitted.anomalies)
+    parquet.write_rows(out / "oee_facts.parquet", OeeFact, facts)
+    parquet.write_rows(out / "intervals.parquet", Interval, intervals)
+    parquet.write_rows(out / "anomalies.parquet", Anomaly, anomalies)
+    rows = [(machine, *event) for machine, event in dict.fromkeys(events)]
+    columns = zip(*rows, strict=True) if rows else ((),) * len(parquet.EVENTS)
+    parquet.write(out / "events.parquet", dict(zip(parquet.EVENTS, map(list, columns), strict=True)))
+    click.echo(
+        f"written   {len(facts):>12,} OEE facts, {len(intervals):,} intervals, {len(anomalies):,} anomaly flags, "
+        f"{len(rows):,} events to {out}"
+    )
+    if emitted.dead_letters:
+        click.echo(f"dead      {len(emitted.dead_letters):>12,} letters: {_reasons(emitted)}")
+    _table(
+        facts, {machine: len([flag for flag in anomalies if flag.machine == machine]) for machine in reading.machines}
+    )
+
+
+def _messages(
+    controls: list[Control], reading: Reading, events: list[tuple[str, MachineEvent]]
+) -> Iterator[Frame | Control]:
+    from pipeline.core.model import Frame
+
+    yield from controls
+    for message in reading:
+        if isinstance(message, Frame):
+            events.extend((message.machine, event) for event in message.events)
+        yield message
+
+
+def _reasons(emitted: Emitted) -> str:
+    from collections import Counter
+
+    counted = Counter(letter.reason for letter in emitted.dead_letters)
+    return ", ".join(f"{reason} {count:,}" for reason, count in counted.most_common())
+
+
+def _table(facts: list[OeeFact], flags: dict[str, int]) -> None:
+    """OEE, A, P, Q, hours and parts per machine, from summed facts."""
+    from pipeline.core.oee import ratios, summed, why_null
+
+    head = ("machine", "OEE", "A", "P", "Q", "planned h", "running h", "unknown h", "parts", "anomalies")
+    rows: list[tuple[str, ...]] = [head]
+    for machine, count in flags.items():
+        own = [fact for fact in facts if fact.machine == machine]
+        if not own:
+            continue
+        total = summed(own)
+        kpi = ratios(total, own[-1].profile, own[-1].unknown_as)
+        percent = ["-" if kpi[name] is None else f"{kpi[name]:.1%}" for name in ("oee", "a", "p", "q")]
+        hours = [f"{total[name] / 3_600_000:.1f}" for name in ("pbt_ms", "apt_ms", "unknown_ms")]
+        why = why_null(total, own[-1].flags)
+        rows.append((machine, *percent, *hours, f"{total['total']:,}", f"{count:,}{f'  ({why})' if why else ''}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        click.echo("  ".join(cells).rstrip())
