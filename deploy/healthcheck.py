@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from pipeline.settings import load
 
-ANSWER_S = 8
+ANSWER_S = 5
 
 
 def own_address(bootstrap: str) -> str:
