@@ -251,16 +251,12 @@ class Codec:
         if value[:5] in self._frame_headers:
             return self._frame_reader.read(value, 5)
         name, writer = self._reader(value)
-        body = io.BytesIO(value)
-        body.seek(5)
         own = self._own[name]
-        try:
-            row: Any = schemaless_reader(body, writer, None if writer is own else own, return_record_name=True)
-        except Exception as error:  # whatever fastavro stumbles over
-            raise UndecodableRecord(f"no valid {name}: {type(error).__name__} {error}") from None
-        if body.tell() != len(value):
-            raise UndecodableRecord(f"{len(value) - body.tell()} bytes after the {name}")
-        return _message(name, row)
+        row = _read(name, value, writer, None)
+        if writer is not own:  # again, as ours; fields that we skip were proved to be whole by the first reading
+            row = _read(name, value, writer, own)
+        message: Message = _frame(row) if name == "Frame" else _RECORDS[name][2](row)
+        return message
 
     def _reader(self, value: bytes) -> tuple[str, Any]:
         if len(value) < 5:
@@ -283,6 +279,13 @@ class Codec:
         return name, parse_schema(schemas.without_logical_types(schema))
 
 
-def _message(name: str, row: Row) -> Message:
-    message: Message = _frame(row) if name == "Frame" else _RECORDS[name][2](row)
-    return message
+def _read(name: str, value: bytes, writer: Any, reader: Any) -> Row:
+    body = io.BytesIO(value)
+    body.seek(5)
+    try:
+        row: Row = schemaless_reader(body, writer, reader, return_record_name=True)
+    except Exception as error:  # whatever fastavro stumbles over
+        raise UndecodableRecord(f"no valid {name}: {type(error).__name__} {error}") from None
+    if body.tell() != len(value):
+        raise UndecodableRecord(f"{len(value) - body.tell()} bytes after the {name}")
+    return row

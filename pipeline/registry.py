@@ -129,17 +129,21 @@ class Lookup:
 
     def __init__(self, url: str) -> None:
         self._registry = Registry(url)
+        self._found: dict[int, Any] = {}
         self._refused: dict[int, float] = {}
         self._away_until = 0.0
 
     def schema(self, ident: int) -> Any:
         """The schema with this id. Raises UnknownSchema when there is none, or the registry stays away."""
+        if ident in self._found:
+            return self._found[ident]
         now = time.monotonic()
         if now < self._away_until:
             raise UnknownSchema(f"schema id {ident} is not in the bundle, and {self._registry.url} is away")
         if self._refused.get(ident, 0.0) <= now:
             schema = self._ask(ident, now + self.patience_s)
             if schema is not None:
+                self._found[ident] = schema
                 return schema
             if len(self._refused) > 10_000:
                 self._refused.clear()
