@@ -53,6 +53,7 @@ class Machine:
         self.provisional: dict[int, list[int]] = {}  # open window -> starts of the segments shown of it
         self.revisions: dict[int, int] = {}  # final window -> revision, where it is not 1
         self.interval_starts: list[int] = []  # of the intervals emitted, back to the horizon
+        self.assumed_long: int | None = None  # start of a stop in final windows that may yet prove to be a micro-stop
         self.going_on: Interval | None = None  # the interval that is still open at final_until
         self.last_arrived = 0
         self.live = False
@@ -146,7 +147,8 @@ class Machine:
             emitted.dead_letters.append(self._dead_letter(record, INVALID, detail, 0))
         elif isinstance(body, EndOfSource):
             self.live = False
-            self.said_until = max(self.said_until, self._ceil(body.at))
+            held = self._floor(self.newest) + self.settings.window_ms if self.newest <= body.at else 0
+            self.said_until = max(self.said_until, self._ceil(body.at), held)
         elif body.at > self.newest:
             self.newest, self.last_arrived = body.at, record.arrived
 
@@ -169,16 +171,20 @@ class Machine:
 
     def _reopen(self, first: int, record: Record, emitted: Emitted) -> None:
         """After a silence too long to fill in: close what was open, and begin again."""
-        self.said_until = max(self.said_until, self._ceil(self.newest))
-        self._finalise(self.said_until, record, emitted)
+        self.said_until = max(self.said_until, self._floor(self.newest) + self.settings.window_ms)
+        if self.said_until > self.final_until:
+            self._finalise(self.said_until, record, emitted)
+        if self.going_on is not None:
+            emitted.intervals.append(replace(self.going_on, end=self.final_until, known_at=self._known(record)))
         self.opened = self.shown_from = self.final_until = self._floor(first)
         self.interval_starts, self.going_on, self.provisional = [], None, {}
 
     def _advance(self, record: Record, emitted: Emitted) -> None:
         until = self._floor(self.watermark)
         undecided = self.history.undecided_stop(self.watermark)
-        if undecided is not None:
-            until = min(until, self._floor(undecided))
+        if undecided is not None:  # held back, but not beyond the end of the source: then it counts as a long stop
+            until = max(min(until, self._floor(undecided)), self.said_until)
+        self.assumed_long = undecided if undecided is not None and undecided < until else None
         if until > self.final_until:
             self._finalise(until, record, emitted)
         self._score(record, emitted)
@@ -253,7 +259,9 @@ class Machine:
 
     def _restating(self, since: int, apply: Callable[[], None], record: Record, emitted: Emitted, reason: str) -> None:
         """Apply a change that reaches back to `since`; emit again the final rows and intervals that it changes."""
-        if self.opened is None or since >= self.final_until:
+        if self.assumed_long is not None:
+            since = min(since, self.assumed_long)
+        if self.opened is None or max(since, self.opened) >= self.final_until:
             apply()
             return
         oldest = max(self.opened, self.horizon)
@@ -301,10 +309,10 @@ class Machine:
         shown = {at for at in self.interval_starts if at >= edge}
         after = self._stretches(edge, oldest)
         for row in after:
-            if before.pop(row.start, None) != row or row.start not in shown:
+            if before.get(row.start) != row or row.start not in shown:
                 emitted.intervals.append(replace(row, known_at=known_at))
-        gone = [replace(row, end=row.start, known_at=known_at) for row in before.values() if row.start in shown]
-        emitted.intervals.extend(gone)
+        gone = sorted(shown - {row.start for row in after})
+        emitted.intervals.extend(replace(after[0], start=at, end=at, known_at=known_at) for at in gone)
         self.interval_starts = [at for at in self.interval_starts if at < edge] + [row.start for row in after]
         self.going_on = after[-1]
 
@@ -342,7 +350,7 @@ class Machine:
 
 PLAIN = (
     "newest", "said_until", "opened", "shown_from", "final_until", "known_at", "provisional_at", "interval_starts",
-    "last_arrived", "live",
+    "last_arrived", "live", "assumed_long",
 )  # fmt: skip
 
 
