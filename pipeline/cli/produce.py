@@ -12,7 +12,7 @@ from pipeline.cli.files import file_options
 
 EXAMPLE = (
     "Example: openoee produce --adapter shdr --mapping deploy/examples/mazak01.mapping.yaml --devices Devices.xml "
-    "--factory deploy/examples/factory.yaml logs/Mazak01-*.txt.gz"
+    "--factory deploy/examples/nist.factory.yaml logs/Mazak01-*.txt.gz"
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Example: openoee replay --mapping deploy/examples/mazak01.mapping.yaml --devices Devices.xml "
-    "--factory deploy/examples/factory.yaml --out results logs/Mazak01-*.txt.gz"
+    "--factory deploy/examples/nist.factory.yaml --out results logs/Mazak01-*.txt.gz"
 )
 
 
