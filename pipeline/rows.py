@@ -1,0 +1,242 @@
+"""Records of the line to rows of the store's tables, as Arrow columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.codec import Codec, Message
+from pipeline.core.model import (
+    Anomaly,
+    Control,
+    Correction,
+    DeadLetter,
+    EndOfSource,
+    Frame,
+    Interval,
+    MachineConfig,
+    OeeFact,
+)
+from pipeline.errors import UndecodableRecord
+
+YEAR_2000 = 946_684_800_000
+LAST_MS = 10_413_791_999_999  # end of 2299: the last instant of the store's times
+
+TIME = pa.timestamp("ms", tz="UTC")
+NAME = pa.dictionary(pa.int32(), pa.string())
+_COMMON: dict[str, pa.DataType] = {
+    "str": pa.string(), "int": pa.int64(), "bool": pa.bool_(), "float": pa.float64(),
+    "list[str]": pa.list_(pa.string()), "float | None": pa.float64(), "bytes | None": pa.binary(),
+    "str | None": pa.string(), "int | None": pa.int64(),
+}  # fmt: skip
+_TIMES = {
+    "window_start", "window_end", "segment_start", "segment_end", "known_at", "start", "end", "stop", "first", "last",
+    "arrived",
+}  # fmt: skip
+_DATES = {"shift_date", "local_date"}
+_SMALL = {"revision", "detector_version", "partition", "entries"}
+
+
+def _column(name: str, kind: str) -> pa.Field:
+    special = TIME if name in _TIMES else pa.date32() if name in _DATES else pa.int32() if name in _SMALL else None
+    return pa.field(name, special or _COMMON[kind])
+
+
+def _schema(kind: type) -> pa.Schema:
+    return pa.schema([_column(field.name, str(field.type)) for field in fields(kind)])
+
+
+_SPOKEN = [("machine", pa.string()), ("ts", TIME)]
+_ORIGIN = [("source", pa.string()), ("epoch", pa.int64()), ("sequence", pa.int64()), ("entry", pa.uint32())]
+_TEXTS = pa.map_(pa.string(), pa.string())
+SCHEMAS: dict[str, pa.Schema] = {
+    "telemetry": pa.schema([("machine", NAME), ("signal", NAME), ("ts", TIME), ("value", pa.float64())]),
+    "events": pa.schema([
+        *_SPOKEN, ("kind", pa.string()), ("severity", pa.string()), ("code", pa.string()), ("text", pa.string()),
+        ("opening", pa.bool_()), *_ORIGIN,
+    ]),
+    "counts": pa.schema([
+        *_SPOKEN, ("cumulative", pa.bool_()), ("total", pa.int64()), ("good", pa.int64()), ("reject", pa.int64()),
+        ("rework", pa.int64()), ("opening", pa.bool_()), *_ORIGIN,
+    ]),
+    "machines": pa.schema([
+        ("machine", pa.string()), ("effective", TIME), ("site", pa.string()), ("area", pa.string()),
+        ("line", pa.string()), ("position", pa.int32()), ("timezone", pa.string()),
+        ("ideal_cycle_us", pa.map_(pa.string(), pa.int64())), ("micro_stop_ms", pa.int64()),
+        ("stale_after_ms", pa.int64()), ("counter_modulus", pa.int64()), ("profile", pa.string()),
+        ("unknown_as", pa.string()), ("oee_target", pa.float64()), ("units", _TEXTS),
+        ("shifts", pa.list_(pa.string())), ("issued", TIME), ("issued_by", pa.string()), ("id", pa.string()),
+    ]),
+    "oee_revisions": _schema(OeeFact),
+    "oee_facts": _schema(OeeFact),
+    "intervals": _schema(Interval),
+    "anomalies": _schema(Anomaly),
+    "dead_letters": _schema(DeadLetter),
+}  # fmt: skip
+RESULTS: dict[type, tuple[str, ...]] = {
+    OeeFact: ("oee_revisions", "oee_facts"), Interval: ("intervals",), Anomaly: ("anomalies",),
+    DeadLetter: ("dead_letters",),
+}  # fmt: skip
+_values: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    kind: attrgetter(*(field.name for field in fields(kind))) for kind in RESULTS
+}
+
+
+def read(codec: Codec, result: bool, key: bytes | None, value: bytes | None) -> Message:
+    """The record, when it is one of telemetry, or of results, as its topic says.
+
+    Raises UndecodableRecord, UnknownSchema, RegistryUnavailable. The worker refuses the same telemetry.
+    """
+    message = codec.decode(value)
+    if result:
+        if type(message) not in RESULTS:
+            raise UndecodableRecord(f"a {type(message).__name__} is no result", "invalid")
+        return message
+    if not isinstance(message, Frame | Control):
+        raise UndecodableRecord(f"a {type(message).__name__} is no telemetry", "invalid")
+    if key is None:
+        raise UndecodableRecord(f"no key, expected {message.machine!r}", "no_key")
+    if key != message.machine.encode():
+        raise UndecodableRecord(f"key {key[:80]!r} is not the machine {message.machine!r}", "invalid")
+    return message
+
+
+def weight(message: Message) -> int:
+    """About how many rows a record gives."""
+    if isinstance(message, Frame):
+        values = sum(block.values.size for block in message.signals)
+        return values + len(message.states) + len(message.contexts) + len(message.events) + len(message.counts)
+    return len(RESULTS.get(type(message), ("one",)))
+
+
+class Names:
+    """Names as codes of a dictionary column."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+
+    def code(self, name: str) -> int:
+        return self._codes.setdefault(name, len(self._codes))
+
+    def column(self, codes: NDArray[np.int32]) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(list(self._codes), pa.string()))
+
+
+class Rows:
+    """Rows of one batch, gathered record by record; `count` is how many there are so far.
+
+    Entries from before 2000, or from later than `max_future_ms` after their record's arrival, are left out, as are
+    samples that are no number: the worker parks them as dead letters.
+    """
+
+    def __init__(self, max_future_ms: int) -> None:
+        self.count = 0
+        self._max_future_ms = max_future_ms
+        self._plain: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS if name != "telemetry"}
+        self._machines, self._signals = Names(), Names()
+        self._ts: list[NDArray[np.int64]] = []
+        self._value: list[NDArray[np.float64]] = []
+        self._signal: list[NDArray[np.int32]] = []
+        self._spans: list[tuple[int, int, int]] = []  # of each block: machine, number of values, latest instant allowed
+
+    def add(self, arrived: int, message: Message) -> None:
+        """Rows of one record that arrived at `arrived` (ms)."""
+        if isinstance(message, Frame):
+            self._frame(arrived, message)
+        elif isinstance(message, Control):
+            self._control(message)
+        else:
+            row = _values[type(message)](message)
+            for table in RESULTS[type(message)]:
+                self._plain[table].append(row)
+                self.count += 1
+
+    def tables(self) -> Iterable[tuple[str, pa.Table]]:
+        """The tables that have rows, in the order in which they are to be inserted."""
+        if self._ts:
+            telemetry = self._telemetry()
+            if telemetry.num_rows:
+                yield "telemetry", telemetry
+        for name, rows in self._plain.items():
+            if rows:
+                schema = SCHEMAS[name]
+                columns = zip(*rows, strict=True)
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                yield name, pa.Table.from_arrays(arrays, schema=schema)
+
+    def _frame(self, arrived: int, frame: Frame) -> None:
+        latest = min(arrived + self._max_future_ms, LAST_MS)
+        machine = self._machines.code(frame.machine)
+        for block in frame.signals:
+            instants, signals = len(block.at), len(block.names)
+            if instants and signals:
+                self._ts.append(np.tile(block.at, signals))
+                self._value.append(block.values.ravel())
+                codes = np.array([self._signals.code(name) for name in block.names], np.int32)
+                self._signal.append(np.repeat(codes, instants))
+                self._spans.append((machine, instants * signals, latest))
+                self.count += instants * signals
+        if frame.states or frame.contexts or frame.events or frame.counts:
+            self._entries(frame, latest)
+
+    def _entries(self, frame: Frame, latest: int) -> None:
+        name, origin = frame.machine, (frame.source, frame.epoch, frame.sequence)
+        said: list[tuple[int, str, str, str, str]] = [
+            (at, "state", "", state, reason or "") for at, state, reason in frame.states
+        ]
+        for context in frame.contexts:
+            said += [(context.at, "context", "", word, kind) for kind, word in context._asdict().items()
+                     if kind != "at" and word is not None]  # fmt: skip
+        said += [(event.at, event.kind, event.severity, event.code, event.text) for event in frame.events]
+        for entry, (at, kind, severity, code, text) in enumerate(said):
+            if YEAR_2000 <= at <= latest:
+                self._plain["events"].append((name, at, kind, severity, code, text, frame.opening, *origin, entry))
+                self.count += 1
+        for entry, (at, *readings) in enumerate(frame.counts):
+            if YEAR_2000 <= at <= latest:
+                self._plain["counts"].append((name, at, *readings, frame.opening, *origin, entry))
+                self.count += 1
+
+    def _control(self, control: Control) -> None:
+        body, events = control.body, self._plain["events"]
+        if isinstance(body, MachineConfig):
+            self._plain["machines"].append(_machine(control, body))
+        elif isinstance(body, Correction):
+            text = {"end": body.end, "reason": body.reason, "revision": body.revision, "by": control.by}
+            code = body.state or body.calendar or ""
+            at = min(max(body.start, YEAR_2000), LAST_MS)
+            events.append((control.machine, at, "correction", "", code, json.dumps(text), False, control.id, 0, 0, 0))
+        elif isinstance(body, EndOfSource):
+            at = min(max(body.at, YEAR_2000), LAST_MS)
+            events.append((control.machine, at, "end_of_source", "", body.source, "", False, control.id, 0, 0, 0))
+        else:
+            return
+        self.count += 1
+
+    def _telemetry(self) -> pa.Table:
+        ts, value, signal = np.concatenate(self._ts), np.concatenate(self._value), np.concatenate(self._signal)
+        spans = np.array(self._spans, np.int64)
+        machine = np.repeat(spans[:, 0].astype(np.int32), spans[:, 1])
+        keep = np.isfinite(value) & (ts >= YEAR_2000) & (ts <= np.repeat(spans[:, 2], spans[:, 1]))
+        if not keep.all():
+            ts, value, signal, machine = ts[keep], value[keep], signal[keep], machine[keep]
+        names = [self._machines.column(machine), self._signals.column(signal)]
+        return pa.Table.from_arrays([*names, pa.array(ts).cast(TIME), pa.array(value)], schema=SCHEMAS["telemetry"])
+
+
+def _machine(control: Control, config: MachineConfig) -> tuple[Any, ...]:
+    units = [(signal.name, signal.unit) for signal in config.signals]
+    shifts = [f"{shift.name} {shift.start}-{shift.end}" for shift in config.shifts]
+    return (
+        control.machine, min(max(config.effective, 0), LAST_MS), config.site, config.area, config.line, config.position,
+        config.timezone, list(config.ideal_cycle_us.items()), config.micro_stop_ms, config.stale_after_ms,
+        config.counter_modulus, config.profile, config.unknown_as, config.oee_target, units, shifts,
+        min(max(control.issued, 0), LAST_MS), control.by, control.id,
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""Records of the line into the store, each once.
+
+The order of safety, for each batch:
+  1. its plan (the offsets that it holds) is committed beside the offsets at which it begins,
+  2. its rows are inserted, table by table, with a token that names topics, partitions and offsets,
+  3. the offsets at which it ends are committed.
+Whoever finds a plan cuts the very same batch again, and the store drops what it has taken under that token.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from confluent_kafka import Message as KafkaMessage
+
+from pipeline.codec import Codec, Message
+from pipeline.core.model import DeadLetter
+from pipeline.crash import CrashPoint
+from pipeline.errors import BrokerUnavailable, ParkError, RetryError
+from pipeline.group import Group, Rebalanced, Stopping
+from pipeline.plan import Place, Plan, cut, records
+from pipeline.rows import Rows, read, weight
+from pipeline.settings import Settings
+from pipeline.store import migrate
+from pipeline.store.client import Store
+
+TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters")
+POLL_S = 0.2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+log = logging.getLogger("openoee.sink")
+
+
+class Taken(NamedTuple):
+    """A record as it came, and what was read of it."""
+
+    place: Place
+    raw: KafkaMessage
+    message: Message
+
+
+@dataclass
+class Counts:
+    """What a sink has done since it started. `repeated`: batches that were found unfinished."""
+
+    records: int = 0
+    rows: int = 0
+    batches: int = 0
+    repeated: int = 0
+    parked: int = 0
+
+
+class Sink:
+    """One group member and one connection to the store.
+
+    `stop` is asked often; `tokens` False leaves out the guard against repeated inserts, for trials that must then fail.
+    """
+
+    def __init__(
+        self, settings: Settings, stop: Callable[[], bool], accept_loss: bool = False, tokens: bool = True
+    ) -> None:
+        self.counts = Counts()
+        self._stop, self._accept_loss, self._tokens = stop, accept_loss, tokens
+        self._rows, self._bytes = settings.int("sink_rows"), settings.int("sink_mb") << 20
+        self._age_s = settings.int("sink_ms") / 1000
+        self._max_future_ms = settings.engine().max_future_ms
+        self._codec = Codec(settings["registry"])
+        self._store = Store(settings)
+        migrate.check(self._store)
+        self._crash = CrashPoint(settings["crash_at"])
+        self._group = Group(settings, TOPICS, stop, accept_loss)
+
+    def run(self) -> None:
+        """Write until told to stop; then finish the batch at hand and leave. Raises StopError when it cannot go on."""
+        try:
+            while not self._stop():
+                try:
+                    self._finish()
+                    self._write(self._gather())
+                except Rebalanced:
+                    log.info("partitions dealt out again: now %d", len(self._group.share.positions))
+        except Stopping:
+            log.warning("stopped before a batch was finished; the next start finishes it")
+        finally:
+            self._group.close()
+            self._store.close()
+
+    def _gather(self) -> list[Taken]:
+        """Records, until there are enough rows or bytes or the first of them is old enough."""
+        batch: list[Taken] = []
+        rows = size = 0
+        deadline = 0.0
+        while not self._stop():
+            left = deadline - time.monotonic() if batch else POLL_S
+            if left <= 0:
+                break
+            found = self._group.next(left)
+            for done, raw in enumerate(found, 1):
+                taken = self._read(raw)
+                batch.append(taken)
+                rows += weight(taken.message)
+                size += len(raw)
+                if rows >= self._rows or size >= self._bytes:
+                    self._group.give_back(found[done:])
+                    return batch
+            if batch and not deadline:
+                deadline = time.monotonic() + self._age_s
+        return batch
+
+    def _read(self, raw: KafkaMessage) -> Taken:
+        place = self._group.place(raw)
+        while True:
+            try:
+                return Taken(place, raw, read(self._codec, place[0] != "telemetry", raw.key(), raw.value()))
+            except ParkError as error:
+                self.counts.parked += 1
+                log.warning("parked: %s/%d offset %d: %s", raw.topic(), raw.partition(), raw.offset(), error)
+                letter = DeadLetter(
+                    raw.topic(), raw.partition(), raw.offset(), raw.timestamp()[1], None, error.reason, str(error), 0,
+                    raw.key(), raw.value(),
+                )  # fmt: skip
+                return Taken(place, raw, letter)
+            except RetryError as error:
+                self._wait(error, FIRST_PAUSE_S)
+
+    def _write(self, batch: list[Taken]) -> None:
+        if not batch:
+            return
+        ranges: dict[Place, tuple[int, int]] = {}
+        for place, raw, _ in batch:
+            first = ranges[place][0] if place in ranges else raw.offset()
+            ranges[place] = (first, raw.offset() + 1)
+        plan = cut(ranges)
+        self._group.give_back([taken.raw for taken in batch if taken.place not in plan.ranges])
+        batch = [taken for taken in batch if taken.place in plan.ranges]
+        self._group.commit({place: first for place, (first, _) in plan.ranges.items()}, plan.text())  # 1
+        self._insert(plan, batch)  # 2
+        self._group.commit({place: end for place, (_, end) in plan.ranges.items()})  # 3
+        self._crash("after_commit")
+
+    def _finish(self) -> None:
+        """Write the batches again that somebody planned and did not finish."""
+        share = self._group.share
+        while share.unfinished:
+            plan = share.unfinished[0]
+            self._insert(plan, [self._read(raw) for raw in self._again(plan)])
+            mine = [place for place, first in share.committed.items() if plan.ranges.get(place, (-1, 0))[0] == first]
+            self._group.commit({place: plan.ranges[place][1] for place in mine})
+            share.unfinished.pop(0)
+            self.counts.repeated += 1
+
+    def _again(self, plan: Plan) -> list[KafkaMessage]:
+        while True:
+            try:
+                return records(plan, self._group.full, self._group.reach, self._accept_loss)
+            except BrokerUnavailable as error:
+                self._wait(error, FIRST_PAUSE_S)
+
+    def _insert(self, plan: Plan, batch: list[Taken]) -> None:
+        batch.sort(key=lambda taken: (taken.place, taken.raw.offset()))
+        token = plan.token(taken.raw for taken in batch) if self._tokens else None
+        rows = Rows(self._max_future_ms)
+        for _, raw, message in batch:
+            rows.add(raw.timestamp()[1], message)
+        self._crash("before_insert")
+        for name, table in rows.tables():
+            pause = FIRST_PAUSE_S
+            while True:
+                try:
+                    self._store.insert(name, table, token)
+                    break
+                except RetryError as error:
+                    self._wait(error, pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
+            self._crash("during")
+        self._crash("after_insert")
+        self.counts.batches += 1
+        self.counts.records += len(batch)
+        self.counts.rows += rows.count
+
+    def _wait(self, error: RetryError, pause: float) -> None:
+        """Stay in the group and take nothing while the other side is away."""
+        if self._stop():
+            raise Stopping
+        self._group.tell(f"waiting: {error}")
+        self._group.idle(pause)
