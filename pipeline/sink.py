@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from confluent_kafka import Message as KafkaMessage
@@ -69,15 +70,18 @@ class Sink:
         self._max_future_ms = settings.engine().max_future_ms
         self._codec = Codec(settings["registry"])
         self._store = Store(settings)
-        migrate.check(self._store)
         self._crash = CrashPoint(settings["crash_at"])
         self._group = Group(settings, TOPICS, stop, accept_loss)
 
     def run(self) -> None:
         """Write until told to stop; then finish the batch at hand and leave. Raises StopError when it cannot go on."""
+        ready = False
         try:
             while not self._stop():
                 try:
+                    if not ready:
+                        self._with_store(lambda: migrate.check(self._store))
+                        ready = True
                     self._finish()
                     self._write(self._gather())
                 except Rebalanced:
@@ -167,19 +171,22 @@ class Sink:
             rows.add(raw.timestamp()[1], message)
         self._crash("before_insert")
         for name, table in rows.tables():
-            pause = FIRST_PAUSE_S
-            while True:
-                try:
-                    self._store.insert(name, table, token)
-                    break
-                except RetryError as error:
-                    self._wait(error, pause)
-                    pause = min(2 * pause, LONGEST_PAUSE_S)
+            self._with_store(partial(self._store.insert, name, table, token))
             self._crash("during")
         self._crash("after_insert")
         self.counts.batches += 1
         self.counts.records += len(batch)
         self.counts.rows += rows.count
+
+    def _with_store(self, call: Callable[[], None]) -> None:
+        """Call until the store has answered."""
+        pause = FIRST_PAUSE_S
+        while True:
+            try:
+                return call()
+            except RetryError as error:
+                self._wait(error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _wait(self, error: RetryError, pause: float) -> None:
         """Stay in the group and take nothing while the other side is away."""

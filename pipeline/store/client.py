@@ -84,7 +84,7 @@ class Store:
         except (ClickHouseError, HTTPError, OSError) as error:
             if not isinstance(error, ClickHouseError) or getattr(error, "code", None) is None:
                 self._drop()
-            raise self._told(error) from error
+            raise self._told(error) from None
         self._worked = True
         return answer
 
@@ -96,7 +96,8 @@ class Store:
     def _connect(self) -> Any:
         import clickhouse_connect
 
-        logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it has to say is in our error
+        for name in ("clickhouse_connect", "urllib3.connectionpool"):  # what they have to say is in our error
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         url = urlsplit(self.url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise SettingError(f"OPENOEE_STORE is {self.url!r}: expected http://host:port or https://host:port")
