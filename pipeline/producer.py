@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 
 __all__ = ["Encoder", "Framer", "TelemetryProducer"]
 
-RECORD_BYTES = 8_000_000
+RECORD_BYTES = 4_000_000  # the topic takes 4 MiB
 QUEUE_KBYTES = 65_536
 POLL_EVERY = 256
 AWAY = {KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
@@ -119,18 +119,24 @@ class TelemetryProducer:
         if self.sent % POLL_EVERY == 0:
             self._producer.poll(0)
 
-    def flush(self) -> None:
-        """Returns when everything sent is stored by Kafka.
+    def flush(self, within_s: float | None = None) -> None:
+        """Returns when everything sent is stored by Kafka, within `within_s` (default: the time-out of a record).
 
-        Raises BrokerUnavailable when Kafka stopped answering, DeliveryFailed when it refused a record; both name
-        the first record concerned and how many were acknowledged.
+        Raises BrokerUnavailable when Kafka stopped answering, DeliveryFailed when it refused a record; both tell how
+        many records were not stored.
         """
-        left = self._producer.flush(self._timeout_s + 10)
+        left = self._producer.flush(self._timeout_s + 10 if within_s is None else within_s)
         self._sync_journal()
         if self._first_error is not None:
             raise self._failure()
         if left:
-            raise DeliveryFailed(f"{left} of {self.sent} records were neither stored nor refused by {self._kafka}")
+            raise self._away(KafkaError(KafkaError._TIMED_OUT))
+
+    def serve(self) -> None:
+        """Takes in what Kafka acknowledged; for senders that pause. Raises what `flush` raises, as soon as known."""
+        self._producer.poll(0)
+        if self._first_error is not None:
+            raise self._failure()
 
     def _delivered(self, address: str, error: KafkaError | None, stored: Message) -> None:
         if error is None:
@@ -160,8 +166,9 @@ class TelemetryProducer:
         )
 
     def _away(self, error: KafkaError) -> BrokerUnavailable:
+        lost = f"; {self._counts()} not stored" if self.sent else ""
         return BrokerUnavailable(
-            f"Kafka at {self._kafka} does not answer ({error.str()}); {self._counts()} not stored. "
+            f"Kafka at {self._kafka} does not answer ({error.str()}){lost}. "
             "Start it (`openoee up`) or name another one (--kafka, OPENOEE_KAFKA), then send again"
         )
 

@@ -74,6 +74,13 @@ class Plant:
         """What the factory file of this plant says of each machine."""
         return {name: design.config for name, design in self.designs.items()}
 
+    def forget(self) -> None:
+        """Drops the logs and keeps none from here on, so that a plant can run for ever."""
+        self.logs, self.planted = {}, []
+        for name in self.designs:
+            self._reporters[name].forget()
+            self._signals[name].forget()
+
     def ends(self, at: int, issued: int) -> list[Control]:
         """One end of source per machine: everything before `at` was said."""
         return [

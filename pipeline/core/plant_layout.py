@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from pipeline.core.model import MachineConfig, Shift, SignalConfig
 
@@ -13,11 +15,11 @@ MACHINES_PER_LINE = 6
 HOUR_MS = 3_600_000
 WEEKDAYS, SIX_DAYS = (1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6)
 THREE_SHIFTS = (
-    Shift("early", "06:00", "14:00", SIX_DAYS),
-    Shift("late", "14:00", "22:00", WEEKDAYS),
+    Shift("early", "06:00", "14:00"),
+    Shift("late", "14:00", "22:00"),
     Shift("night", "22:00", "06:00", WEEKDAYS),
 )
-TWO_SHIFTS = (Shift("day", "06:30", "14:45", SIX_DAYS), Shift("evening", "14:45", "23:00", WEEKDAYS))
+TWO_SHIFTS = (Shift("day", "06:30", "14:45"), Shift("evening", "14:45", "23:00", SIX_DAYS))
 THREE_BREAKS = (
     Shift("breakfast", "09:00", "09:15"),
     Shift("lunch", "11:30", "12:00"),
@@ -25,6 +27,25 @@ THREE_BREAKS = (
     Shift("midnight", "02:00", "02:30"),
 )
 TWO_BREAKS = (Shift("lunch", "11:00", "11:30"), Shift("dinner", "18:30", "19:00"))
+
+ZONES = (  # one for (nearly) every hour of the day: `awake_zone` finds the one where a shift has just ended
+    "Pacific/Auckland", "Pacific/Guadalcanal", "Australia/Brisbane", "Asia/Tokyo", "Asia/Shanghai", "Asia/Bangkok",
+    "Asia/Dhaka", "Asia/Karachi", "Asia/Dubai", "Europe/Istanbul", "Africa/Johannesburg", "Africa/Lagos",
+    "Africa/Accra", "Atlantic/Cape_Verde", "America/Noronha", "America/Sao_Paulo", "America/Santiago", "America/Lima",
+    "America/Costa_Rica", "America/Phoenix", "Pacific/Pitcairn", "Pacific/Gambier", "Pacific/Honolulu",
+    "Pacific/Pago_Pago",
+)  # fmt: skip
+
+
+def awake_zone(now: int) -> str:
+    """An IANA zone where it is about 14:00 at `now` (ms): the eight hours before it are a whole early shift."""
+    moment = datetime.fromtimestamp(now / 1000, UTC)
+
+    def minutes_off(zone: str) -> int:
+        local = moment.astimezone(ZoneInfo(zone))
+        return abs(local.hour * 60 + local.minute - (14 * 60 + 20))
+
+    return min(ZONES, key=minutes_off)
 
 
 class SignalDesign(NamedTuple):

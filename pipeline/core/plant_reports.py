@@ -71,6 +71,10 @@ class Reporter:
         self._mutes, self._resets = mutes, resets
         self._mute, self._reset = next(mutes), next(resets)
 
+    def forget(self) -> None:
+        """Logs nothing any more."""
+        self._log = None
+
     def take(self, until: int) -> Said:
         """What was said before `until`; later entries stay."""
         said, self.said = self.said, Said()

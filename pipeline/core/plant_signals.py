@@ -71,6 +71,10 @@ class SignalMachine:
         """The first sample is taken at `first`; later calls change nothing."""
         self.next_at = self.next_at or first
 
+    def forget(self) -> None:
+        """Notes no planted anomaly any more."""
+        self.planted = None
+
     def samples(self, segments: list[Segment], until: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Instants [n] and values [signals, n] from where the last call ended to `until`; new segments in order."""
         for segment in segments:
