@@ -91,7 +91,12 @@ class Calendar:
         edges = [edge[:2] for edge in shifts] + stops
         cuts.update(at for edge in edges for at in edge if start < at < end)
         ordered = sorted(cuts)
-        return [self._answer(a, b, shifts, stops, day) for a, b in pairwise(ordered)]
+        spans: list[Span] = []
+        for span in (self._answer(a, b, shifts, stops, day) for a, b in pairwise(ordered)):
+            if spans and spans[-1][2:] == span[2:]:
+                span = spans.pop()._replace(end=span.end)
+            spans.append(span)
+        return spans
 
     def _answer(
         self, start: int, end: int, shifts: list[tuple[int, int, str, int]], stops: list[tuple[int, int]], day: int

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipeline.core.engine import Engine, EngineSettings
 from pipeline.core.model import (
-    FACTS,
     STATES,
     Context,
     Control,
