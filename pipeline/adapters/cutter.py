@@ -20,7 +20,7 @@ class Cutter:
     def __init__(self, machine: str, source: str, units: dict[str, str]) -> None:
         self._machine, self._source, self._units = machine, source, units
         self.sequence = 0
-        self._last_state: StateChange | None = None
+        self._newest_state: StateChange | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -60,13 +60,14 @@ class Cutter:
         return frame
 
     def _states(self) -> list[StateChange]:
-        """States in order of time, without those that only repeat the one before."""
+        """States in order of time, without those newer than any said before that only repeat the newest."""
         kept = []
         for at in sorted(self.states):
-            change, last = self.states[at], self._last_state
-            if last is None or at <= last.at or (change.state, change.reason) != (last.state, last.reason):
+            change, newest = self.states[at], self._newest_state
+            if newest is None or at <= newest.at or (change.state, change.reason) != (newest.state, newest.reason):
                 kept.append(change)
-                self._last_state = change
+                if newest is None or at >= newest.at:
+                    self._newest_state = change
         return kept
 
     def _blocks(self) -> list[SignalBlock]:

@@ -44,6 +44,11 @@ class MachineFold:
         roles = (mapping.watched, mapping.remembered, mapping.counters, mapping.context, mapping.messages)
         self._special = frozenset[str]().union(*roles, mapping.conditions)
         self.known = self._special | mapping.signals.keys()
+        self._plain = {
+            item: (signal.names[0], signal.scale)
+            for item, signal in mapping.signals.items()
+            if len(signal.names) == 1 and item not in self._special
+        }
 
     def room(self, at: int) -> Frame | None:
         """To be called before an entry: the frame that it no longer fits into."""
@@ -78,28 +83,44 @@ class MachineFold:
 
     def entry(self, entry: Entry) -> str | None:
         """Takes one entry; the reason when it cannot be used."""
-        signal = self._map.signals.get(entry.item)
         reason = None
-        if signal is not None and entry.value != UNAVAILABLE:
+        plain = self._plain.get(entry.item)
+        if plain is not None:
             try:
-                texts = entry.value.split() if len(signal.names) > 1 else (entry.value,)
-                numbers = [number(text) * signal.scale for text in texts]
+                if entry.value != UNAVAILABLE:
+                    self._sample(plain[0], entry.at, number(entry.value) * plain[1])
             except ValueError:
-                numbers = []
-            if len(numbers) == len(signal.names):
-                for name, value in zip(signal.names, numbers, strict=True):
-                    instants, values = self._cut.samples.setdefault(name, ([], []))
-                    instants.append(entry.at)
-                    values.append(value)
-            else:
-                reason = "no number" if len(signal.names) == 1 else f"not {len(signal.names)} numbers"
-        if entry.item in self._special:
-            reason = self._meaning(entry) or reason
+                reason = "no number"
+        else:
+            if entry.item in self._map.signals and entry.value != UNAVAILABLE:
+                reason = self._samples(entry)
+            if entry.item in self._special:
+                reason = self._meaning(entry) or reason
         if reason is None:
             self._tally.used[entry.item] += 1
         else:
             self._tally.refused[reason] += 1
         return reason
+
+    def _sample(self, name: str, at: int, value: float) -> None:
+        column = self._cut.samples.get(name)
+        if column is None:
+            column = self._cut.samples[name] = ([], [])
+        column[0].append(at)
+        column[1].append(value)
+
+    def _samples(self, entry: Entry) -> str | None:
+        signal = self._map.signals[entry.item]
+        texts = entry.value.split() if len(signal.names) > 1 else [entry.value]
+        try:
+            numbers = [number(text) * signal.scale for text in texts]
+        except ValueError:
+            numbers = []
+        if len(numbers) != len(signal.names):
+            return "no number" if len(signal.names) == 1 else f"not {len(signal.names)} numbers"
+        for name, value in zip(signal.names, numbers, strict=True):
+            self._sample(name, entry.at, value)
+        return None
 
     def _counted(self, frame: Frame | None) -> Frame | None:
         if frame is not None:

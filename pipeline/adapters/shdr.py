@@ -24,6 +24,7 @@ from pipeline.errors import FactoryFileError, UsageError
 from pipeline.mapping import ANY, Mapping
 from pipeline.yaml_lines import nearest
 
+NOTHING: tuple[str, ...] = ()
 MULTILINE = "--multiline--"
 MOST_LINES = 10_000
 TOO_LONG = "longer than 1 MB"
@@ -188,9 +189,10 @@ class _File:
             if at is None:
                 self._odd(number, fields)
                 continue
-            for item, value, rest in ((fields[1], fields[2], ()),) if len(fields) == 3 else self._pairs(number, fields):
+            pairs = ((fields[1], fields[2], NOTHING),) if len(fields) == 3 else self._pairs(number, fields)
+            for item, value, rest in pairs:
                 tally.entries += 1
-                name = item.removeprefix(prefix)
+                name = item if item in known else item.removeprefix(prefix)
                 if name in known:
                     yield Entry(number, at, name, value, rest)
                 elif name in self._map.ignore or ANY in self._map.ignore:
