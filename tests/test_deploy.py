@@ -240,12 +240,12 @@ def test_image_is_pinned_small_and_without_rights() -> None:
 
 
 def test_image_holds_versions_that_the_project_accepts() -> None:
-    pinned = dict(
-        line.split("==") for line in (DEPLOY / "requirements.txt").read_text().splitlines() if not line.startswith("#")
-    )
+    pinned = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
+    pinned = {name.lower(): version for name, version in pinned.items()}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for needed in map(Requirement, project["dependencies"]):
         assert needed.specifier.contains(pinned[needed.name.lower()]), needed
+    assert "--constraint requirements.lock" in (DEPLOY / "Dockerfile").read_text()
     assert SERVICES["worker"]["image"] == f"openoee:{project['version']}"
 
 

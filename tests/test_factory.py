@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.core.model import MachineConfig, Shift, SignalConfig
 from pipeline.errors import FactoryFileError
-from pipeline.factory import Factory, archive, changes, check_shifts, controls, dump, load, loads
-from pipeline.factory_calendar import find_overlap
+from pipeline.factory import Factory, archive, changes, controls, dump, load, loads
 
 EXAMPLE = Path(__file__).parents[1] / "deploy/examples/factory.yaml"
 
@@ -252,21 +248,6 @@ def test_the_nearest_level_gives_the_calendar() -> None:
     assert loads(GOOD).machines["weld-a"].always
 
 
-@pytest.mark.parametrize(
-    ("local", "utc"),
-    [
-        ("2026-07-01 12:00", "2026-07-01T10:00:00"),
-        ("2026-03-29 02:30", "2026-03-29T01:00:00"),  # does not exist: the first instant after the gap
-        ("2026-10-25 02:30", "2026-10-25T00:30:00"),  # exists twice: its first occurrence
-        ("2026-07-01 12:00+05:30", "2026-07-01T06:30:00"),
-    ],
-)
-def test_local_times_of_planned_stops(local: str, utc: str) -> None:
-    text = GOOD.replace("from: 2026-03-02T10:00:00Z, to: 2026-03-02T10:30:00Z", f"from: {local}, to: 2030-01-01 00:00")
-    start = loads(text).machines["paint"].planned_down[0][0]
-    assert datetime.fromtimestamp(start / 1000, UTC).replace(tzinfo=None).isoformat() == utc
-
-
 def test_names_are_taken_as_they_are_written() -> None:
     text = (
         "version: 1\nsite: 0815\ntimezone: UTC\nmachines:\n  4711: {ideal_cycle_s: {on: 1, no: 2, 22:00: 3, 1e3: 4}}\n"
@@ -329,29 +310,3 @@ def test_changes_are_named_by_machine_and_key() -> None:
     ]
     assert changes(before, before) == []
     assert changes(None, before)[0] == "cut: new"
-
-
-def test_check_shifts_names_the_overlap() -> None:
-    early, late = Shift("early", "06:00", "14:30"), Shift("late", "14:00", "22:00")
-    with pytest.raises(FactoryFileError, match=r"early \(06:00-14:30\) and late \(14:00-22:00\) overlap on Mon"):
-        check_shifts([late, early])
-    with pytest.raises(FactoryFileError, match="'6am' is no time of day"):
-        check_shifts([Shift("a", "6am", "07:00")])
-    with pytest.raises(FactoryFileError, match="days are 1"):
-        check_shifts([Shift("a", "06:00", "07:00", (0,))])
-    check_shifts([Shift("all", "00:00", "00:00")])
-    check_shifts([early, Shift("late", "14:30", "22:00"), Shift("night", "22:00", "06:00")])
-
-
-CLOCKS = st.integers(0, 23).map(lambda hour: f"{hour:02d}:00")
-DAYS = st.sets(st.integers(1, 7), min_size=1, max_size=3).map(lambda days: tuple(sorted(days)))
-
-
-@given(st.lists(st.builds(Shift, st.just("s"), CLOCKS, CLOCKS, DAYS), max_size=4))
-def test_overlaps_are_those_that_a_count_of_hours_finds(shifts: list[Shift]) -> None:
-    taken: list[int] = []
-    for shift in shifts:
-        begin, end = int(shift.start[:2]), int(shift.end[:2])
-        hours = end - begin if end > begin else end - begin + 24
-        taken += [((day - 1) * 24 + begin + hour) % 168 for day in shift.days for hour in range(hours)]
-    assert (find_overlap(shifts) is not None) == (len(taken) != len(set(taken)))
