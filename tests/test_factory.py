@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.model import MachineConfig, Shift, SignalConfig
 from pipeline.errors import FactoryFileError
-from pipeline.factory import Factory, archive, changes, controls, dump, load, loads
+from pipeline.factory import MACHINE_KEYS, Factory, archive, changes, controls, dump, load, loads
 
 EXAMPLE = Path(__file__).parents[1] / "deploy/examples/factory.yaml"
 
@@ -310,3 +310,13 @@ def test_changes_are_named_by_machine_and_key() -> None:
     ]
     assert changes(before, before) == []
     assert changes(None, before)[0] == "cut: new"
+
+
+def test_the_documentation_names_every_key_and_its_example_works() -> None:
+    page = (EXAMPLE.parents[2] / "docs/factory.md").read_text(encoding="utf-8")
+    keys = "version site timezone calendar defaults areas lines machines stations area".split()
+    keys += [*MACHINE_KEYS, "unit", "low", "high", "flatline_s", "learn"]
+    keys += "shifts breaks planned_down closed name start end days from to".split()
+    assert [key for key in keys if f"`{key}`" not in page] == []
+    example = page.split("```yaml\n")[1].split("```")[0]
+    assert loads(example).machines["cut"].ideal_cycle_us == {"*": 12_500_000}
