@@ -314,9 +314,9 @@ def test_changes_are_named_by_machine_and_key() -> None:
 
 def test_the_documentation_names_every_key_and_its_example_works() -> None:
     page = (EXAMPLE.parents[2] / "docs/factory.md").read_text(encoding="utf-8")
-    keys = "version site timezone calendar defaults areas lines machines stations area".split()
+    keys = ["version", "site", "timezone", "calendar", "defaults", "areas", "lines", "machines", "stations", "area"]
     keys += [*MACHINE_KEYS, "unit", "low", "high", "flatline_s", "learn"]
-    keys += "shifts breaks planned_down closed name start end days from to".split()
+    keys += ["shifts", "breaks", "planned_down", "closed", "name", "start", "end", "days", "from", "to"]
     assert [key for key in keys if f"`{key}`" not in page] == []
     example = page.split("```yaml\n")[1].split("```")[0]
     assert loads(example).machines["cut"].ideal_cycle_us == {"*": 12_500_000}
