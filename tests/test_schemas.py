@@ -17,6 +17,7 @@ from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibi
 from avro.schema import parse
 
 from pipeline import evolution, registry, schemas
+from pipeline.cli.schemas import markdown
 from pipeline.codec import Codec
 from pipeline.core.model import Frame, Tick
 from pipeline.errors import SchemaMismatch, UndecodableRecord, UnknownSchema
@@ -55,6 +56,12 @@ def test_every_field_is_documented_with_unit(file: str) -> None:
                 walk(schema.get(key))
 
     walk(schemas.read(schemas.home(), file))
+
+
+def test_the_readme_shows_every_record_as_it_is() -> None:
+    text = (schemas.home() / "README.md").read_text(encoding="utf-8")
+    for name, file in schemas.FILES.items():
+        assert markdown(schemas.read(schemas.home(), file)) in text, f"{name}: openoee schemas list --markdown"
 
 
 def both_ways(one: dict[str, Any], other: dict[str, Any]) -> bool:

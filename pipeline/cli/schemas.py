@@ -15,10 +15,14 @@ def command() -> None:
 
 
 @command.command("list", epilog="Example: openoee schemas list")
-def list_() -> None:
+@click.option("--markdown", "as_markdown", is_flag=True, help="Every record field by field, as in avro/README.md.")
+def list_(as_markdown: bool) -> None:
     """Print every released version: id on the wire, subject in the registry, fingerprint, file."""
     from pipeline import schemas
 
+    if as_markdown:
+        click.echo("\n".join(markdown(schemas.read(schemas.home(), file)) for file in schemas.FILES.values()), nl=False)
+        return
     rows = [("id", "record", "version", "subject", "fingerprint", "file")]
     for version in schemas.bundle():
         ident, number = str(version.id), str(version.version)
@@ -68,3 +72,35 @@ def release() -> None:
     for version in schemas.release(schemas.home()):
         click.echo(f"released {version.name} version {version.version} as id {version.id}: avro/{version.file}")
     evolution.check(schemas.home())
+
+
+def markdown(schema: Any) -> str:
+    """The tables of a record and of the records inside it, outermost first."""
+    tables, waiting = [], [(schema, "###")]
+    while waiting:
+        record, rank = waiting.pop(0)
+        rows = [f"| `{field['name']}` | {_type(field['type'])} | {field['doc']} |" for field in record["fields"]]
+        head = [f"{rank} {record['name']}", "", record["doc"], "", "| field | type | meaning |", "|---|---|---|"]
+        tables.append("\n".join(head + rows))
+        waiting += [(inner, "####") for field in record["fields"] for inner in _records(field["type"])]
+    return "\n\n".join(tables) + "\n"
+
+
+def _records(kind: Any) -> list[Any]:
+    if isinstance(kind, list):
+        return [record for branch in kind for record in _records(branch)]
+    if not isinstance(kind, dict):
+        return []
+    return [kind] if kind["type"] == "record" else _records(kind.get("items", kind.get("values")))
+
+
+def _type(kind: Any) -> str:
+    if isinstance(kind, list):
+        return " or ".join(_type(branch) for branch in kind)
+    if not isinstance(kind, dict):
+        return str(kind)
+    if kind["type"] == "record":
+        return str(kind["name"])
+    if kind["type"] in ("array", "map"):
+        return f"{kind['type']} of {_type(kind.get('items', kind.get('values')))}"
+    return str(kind.get("logicalType", kind["type"]))
