@@ -1,4 +1,4 @@
-"""Jars fetched once with Maven into `<home>/lib`; a half-finished download never looks complete."""
+"""Jars and archives fetched once with Maven into `<home>/lib`; a half-finished download never looks complete."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ def install(pom: Path, lib: Path, report: Report) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=lib))
         _fetch(maven, pom, fresh, f"{name} {version}")
+        _unpack(fresh)
         _write_marker(fresh, pom)
         os.rename(fresh, folder)
     return folder
@@ -60,9 +62,10 @@ def is_complete(folder: Path, pom: Path) -> bool:
 
 
 def _fetch(maven: str, pom: Path, target: Path, what: str) -> None:
-    command = [maven, "-B", "-q", "-C", "-f", str(pom), "dependency:copy-dependencies"]
+    goal = "dependency:copy" if "<artifactItems>" in pom.read_text() else "dependency:copy-dependencies"
+    command = [maven, "-B", "-q", "-C", "-f", str(pom), goal]
     done = subprocess.run(
-        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={target}"],
+        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={target.resolve()}"],
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     if done.returncode or not any(target.iterdir()):
@@ -71,8 +74,16 @@ def _fetch(maven: str, pom: Path, target: Path, what: str) -> None:
         raise StackError(f"Maven could not fetch {what}: {reason}")
 
 
+def _unpack(folder: Path) -> None:
+    for archive in folder.glob("*.tar.gz"):
+        with tarfile.open(archive) as handle:
+            handle.extractall(folder, filter="data")
+        archive.unlink()
+
+
 def _write_marker(folder: Path, pom: Path) -> None:
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in files}
     (folder / MARKER).write_text(json.dumps({"pom": _digest(pom), "sizes": sizes}, indent=1))
 
 

@@ -20,6 +20,8 @@ GRACE_S = 10.0
 KEPT_LOG_BYTES = 20 * 2**20
 START_TOLERANCE_S = 5.0  # the kernel counts from boot, so a clock that is set moves what it tells a little
 
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}  # this process's own, which it must reap
+
 
 @dataclass(frozen=True)
 class Managed:
@@ -40,7 +42,6 @@ class Supervisor:
         self.home = home
         self.run = home / "run"
         self.logs = home / "logs"
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def spawn(self, name: str, argv: Sequence[str], env: Mapping[str, str] | None = None, layer: int = 9) -> Managed:
         """Start a process in a session of its own, its output in `<home>/logs/<name>.log`.
@@ -60,11 +61,15 @@ class Supervisor:
                 list(argv), env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        self._children[child.pid] = child
-        managed = Managed(name, child.pid, _start_time(child.pid) or time.time(), layer, list(argv), str(log))
-        fresh = self._pid_file(name).with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(managed), indent=1))
-        fresh.replace(self._pid_file(name))
+        _CHILDREN[child.pid] = child
+        try:
+            managed = Managed(name, child.pid, _start_time(child.pid) or time.time(), layer, list(argv), str(log))
+            fresh = self._pid_file(name).with_suffix(".new")
+            fresh.write_text(json.dumps(asdict(managed), indent=1))
+            fresh.replace(self._pid_file(name))
+        except BaseException:  # never leave a process that nobody can find
+            child.kill()
+            raise
         return managed
 
     def alive(self, name: str) -> Managed | None:
@@ -118,9 +123,9 @@ class Supervisor:
         return self.run / f"{name}.json"
 
     def _runs(self, managed: Managed) -> bool:
-        child = self._children.get(managed.pid)
-        if child is not None and child.poll() is not None:  # poll also reaps a child of ours
-            return False
+        child = _CHILDREN.get(managed.pid)
+        if child is not None:
+            return child.poll() is None  # this also reaps it
         started = _start_time(managed.pid)
         return started is not None and abs(started - managed.started) <= START_TOLERANCE_S
 
