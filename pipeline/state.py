@@ -235,16 +235,15 @@ class LogReader:
         """(partition, offset, value) of every record up to the end of so many partitions."""
         ended = 0
         while ended < partitions:
-            messages = consumer.consume(1000, ANSWER_S)
-            if not messages:
+            message = consumer.poll(ANSWER_S)
+            if message is None:
                 raise self._away("no answer")
-            for message in messages:
-                if message.error() is None:
-                    yield message.partition(), message.offset(), message.value()
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    ended += 1
-                else:
-                    raise self._away(message.error().str())
+            if message.error() is None:
+                yield message.partition(), message.offset(), message.value()
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended += 1
+            else:
+                raise self._away(message.error().str())
 
     def _consumer(self) -> Any:
         configuration: Mapping[str, Any] = {

@@ -93,6 +93,8 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
         client = self._thread._consumer
         assigned = self.assignment()
         held = {TopicPartition(*tp): offset for tp, offset in offsets.items() if tp in assigned}
+        if not held:
+            return False
 
         async def commit() -> None:
             await asyncio.wait_for(client.commit(held), COMMIT_WITHIN_S)
