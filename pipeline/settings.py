@@ -6,15 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pipeline.core.settings import EngineSettings
 from pipeline.errors import SettingError
-
-if TYPE_CHECKING:
-    from pipeline.core.machine import EngineSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -84,21 +81,16 @@ class Settings:
     def float(self, name: str) -> float:
         return float(self.values[name])
 
-    def engine(self) -> EngineSettings:
-        """What the engine needs to know, in its units."""
-        from pipeline.core.machine import EngineSettings
-
-        return EngineSettings(
-            window_ms=self.int("window_s") * 1000,
-            lateness_ms=self.int("lateness_s") * 1000,
-            max_future_ms=self.int("max_future_s") * 1000,
-            retention_ms=self.int("retention_h") * 3_600_000,
-            provisional_ms=self.int("provisional_s") * 1000,
-        )
-
     @property
     def home(self) -> Path:
         return Path(self["home"]).resolve()
+
+    def environment(self) -> dict[str, str]:
+        """These values as environment variables, for another process; secrets stay in their files."""
+        values = {name: value for name, value in self.values.items() if name != "store_password"}
+        return {BY_NAME[name].variable: str(value) for name, value in values.items() if value != ""} | {
+            "OPENOEE_HOME": str(self.home)
+        }
 
     def topic(self, name: str) -> str:
         """Full name of a topic or consumer group."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: openoee simulate --site demo --seed 7 --hours 8 --truth truth/ --dirt repeat=0.01,shuffle"
 FRAME_MS = 60_000
 STOP_S = 15.0
+SETTLE_MS = 3_000
 USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "resets": 24.0}
 
 
@@ -68,7 +69,8 @@ def command(
     frame_ms = FRAME_MS if speed is None else max(1000, min(FRAME_MS, int(speed) * 1000))
     mess, frame_ms = read_dirt(dirt, frame_ms, values.int("lateness_s") * 1000)
     now = time.time_ns() // 1_000_000
-    begin, end = span(start, hours, now, live, values.int("window_s") * 1000)
+    settled = now - values.int("lateness_s") * 1000 - SETTLE_MS if live else now  # so that the history is final at once
+    begin, end = span(start, hours, settled, live, values.int("window_s") * 1000)
     habits = Habits(zone(timezone, now), signal_period_ms=round(signal_period * 1000))
     plant = Plant(site, seed, begin, machines, habits=habits, dirt=mess, truth=truth is not None)
     factory = Factory.of(site, habits.timezone, plant.machines)

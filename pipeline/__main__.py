@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `openoee`."""
+
+from pipeline.cli import main
+
+main()
