@@ -50,10 +50,10 @@ def last_applied(site: str, settings: Settings, codec: Codec) -> FactoryFile | N
 
 
 def _newest(consumer: Consumer, topic: str, site: str, codec: Codec) -> FactoryFile | None:
-    consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_S)  # fails at once without topic or broker
+    deadline = time.monotonic() + ANSWER_S
+    _require_leader(consumer, topic, deadline)
     consumer.assign([TopicPartition(topic, 0, 0)])
     newest: FactoryFile | None = None
-    deadline = time.monotonic() + ANSWER_S
     while time.monotonic() < deadline:
         record = consumer.poll(1.0)
         if record is None:
@@ -66,6 +66,19 @@ def _newest(consumer: Consumer, topic: str, site: str, codec: Codec) -> FactoryF
             found = codec.decode(record.value())
             newest = found if isinstance(found, FactoryFile) else newest
     raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def _require_leader(consumer: Consumer, topic: str, deadline: float) -> None:
+    """Fail at once without topic or broker; a topic that was made a moment ago may still be without a leader."""
+    while True:
+        try:
+            consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=ANSWER_S)
+            return
+        except KafkaException as error:
+            electing = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+            if error.args[0].code() not in electing or time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def _keep(record: FactoryFile, settings: Settings, codec: Codec) -> None:
