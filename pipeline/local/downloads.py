@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,13 +9,12 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 from pipeline.errors import StackError
-from pipeline.local.machine import require_disk, require_maven
+from pipeline.local.machine import locked, require_disk, require_maven
 
 MARKER = "complete.json"
 ROOM_MB = 400
@@ -36,7 +34,7 @@ def install(pom: Path, lib: Path, report: Report) -> Path:
     maven = require_maven()
     require_disk(lib, ROOM_MB, f"fetching {name} {version}")
     lib.mkdir(parents=True, exist_ok=True)
-    with _locked(lib / ".lock"):
+    with locked(lib / ".lock"):
         if is_complete(folder, pom):  # somebody else has just fetched it
             return folder
         report(f"fetching {name} {version} with Maven (once)")
@@ -95,11 +93,3 @@ def _name_and_version(pom: Path) -> tuple[str, str]:
     root = ElementTree.parse(pom).getroot()
     space = {"m": "http://maven.apache.org/POM/4.0.0"}
     return str(root.findtext("m:artifactId", "", space)), str(root.findtext("m:version", "", space))
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the kernel frees it when its holder dies, so it is never stale."""
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

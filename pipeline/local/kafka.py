@@ -18,7 +18,7 @@ from pipeline.local.processes import Supervisor
 
 POM = Path(__file__).with_name("kafka.pom.xml")
 LOG4J = Path(__file__).with_name("log4j2.xml")
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 ROOM_MB = 500
 LAYER = 0
 
@@ -47,10 +47,15 @@ class Kafka:
         self.home = home
         self.port = port
         self.supervisor = supervisor or Supervisor(home)
-        self._cluster_file = home / "kafka" / "cluster.json"
+        self._cluster_file = _cluster_file(home)
 
     def start(self, nodes: int | None, report: Report) -> None:
-        """Start the brokers that do not run yet and wait until all answer.
+        """Start the brokers that do not run yet and wait until all answer; see `launch` for what may go wrong."""
+        self.launch(nodes, report)
+        self.wait_ready()
+
+    def launch(self, nodes: int | None, report: Report) -> None:
+        """Start the brokers that do not run yet.
 
         `nodes` is 1 or 3; None keeps the number that the home was made with (1 for a new one). Raises StackError when
         they cannot start: no Java or Maven, port taken, disk full, another number of nodes than the home was made with.
@@ -70,7 +75,6 @@ class Kafka:
             for i in missing:
                 argv = [*_java(java, libs), "-Xms256m", "-Xmx512m", "-XX:MaxGCPauseMillis=20"]
                 self.supervisor.spawn(node_name(i), [*argv, "kafka.Kafka", str(self._properties_file(i))], layer=LAYER)
-        self._wait_ready(cluster)
 
     def stop(self) -> None:
         """End every broker of this home; its data survive."""
@@ -80,11 +84,7 @@ class Kafka:
 
     def bootstrap(self) -> str:
         """Bootstrap servers of the brokers that the home was made with."""
-        return ",".join(f"127.0.0.1:{broker_port(self.port, i)}" for i in range(1, self.nodes() + 1))
-
-    def nodes(self) -> int:
-        """Number of brokers that the home was made with; 0 when it has none yet."""
-        return int(json.loads(self._cluster_file.read_text())["nodes"]) if self._cluster_file.exists() else 0
+        return ",".join(f"127.0.0.1:{broker_port(self.port, i)}" for i in range(1, nodes_of(self.home) + 1))
 
     def _cluster(self, nodes: int | None) -> dict[str, str | int]:
         if self._cluster_file.exists():
@@ -115,7 +115,9 @@ class Kafka:
             last = (done.stderr + done.stdout).strip().splitlines()[-1:]
             raise StackError(f"Kafka's storage in {data} cannot be formatted: {' '.join(last)}")
 
-    def _wait_ready(self, cluster: Mapping[str, str | int]) -> None:
+    def wait_ready(self) -> None:
+        """Wait until every broker answers; StackError, with its last words, when one ends instead."""
+        cluster = self._cluster(None)
         wanted = int(cluster["nodes"])
         deadline = time.monotonic() + READY_WITHIN_S
         while True:
@@ -138,6 +140,16 @@ class Kafka:
         loud = [line for line in lines if re.search(r" (ERROR|FATAL) ", line)]
         said = (causes or loud or lines or ["it wrote nothing"])[-1]
         return f"{said.strip()} (log: {self.supervisor.logs / name}.log)"
+
+
+def nodes_of(home: Path) -> int:
+    """Number of brokers that a home was made with; 0 when it has none yet."""
+    path = _cluster_file(home)
+    return int(json.loads(path.read_text())["nodes"]) if path.exists() else 0
+
+
+def _cluster_file(home: Path) -> Path:
+    return home / "kafka" / "cluster.json"
 
 
 def node_name(node: int) -> str:

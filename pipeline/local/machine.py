@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -103,3 +106,12 @@ def host_port(address: str, what: str) -> tuple[str, int]:
     if host not in ("127.0.0.1", "localhost"):
         raise StackError(f"{what} is {address!r}: the local stack binds to 127.0.0.1 only")
     return "127.0.0.1", int(port)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Held by one process at a time; the kernel frees it when its holder dies, so it is never stale."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.errors import StackError
 from pipeline.local import kafka, registry, store
-from pipeline.local.machine import host_port, java_available
+from pipeline.local.machine import host_port, java_available, locked
 from pipeline.local.processes import Managed, Supervisor
 from pipeline.settings import Settings
 
 REGISTRY_PORT = 8081
+ASK_S = 3.0
 Report = Callable[[str], None]
 
 __all__ = ["Health", "Stack", "java_available"]
@@ -21,7 +23,7 @@ __all__ = ["Health", "Stack", "java_available"]
 
 @dataclass(frozen=True)
 class Health:
-    """One part or process as asked just now; `state` is up, starting (runs, does not answer) or down."""
+    """One part or process as asked just now; `state` is up, starting (runs, does not answer yet) or down."""
 
     name: str
     state: str
@@ -37,11 +39,20 @@ class Stack:
         self.settings = settings
         self.home: Path = settings.home
         self.supervisor = Supervisor(self.home)
-        first = settings["kafka"].split(",")[0]
-        self.kafka = kafka.Kafka(self.home, host_port(first, "the setting kafka")[1], self.supervisor)
-        port = host_port(urlsplit(settings["store"]).netloc, "the setting store")[1]
-        self.store = store.Store(self.home, port, settings["store_user"], self.supervisor)
 
+    @cached_property
+    def kafka(self) -> kafka.Kafka:
+        """The brokers; StackError when the setting `kafka` is not one address of this machine."""
+        first = self.settings["kafka"].split(",")[0]
+        return kafka.Kafka(self.home, host_port(first, "the setting kafka")[1], self.supervisor)
+
+    @cached_property
+    def store(self) -> store.Store:
+        """The store; StackError when the setting `store` is not an address of this machine."""
+        port = host_port(urlsplit(self.settings["store"]).netloc, "the setting store")[1]
+        return store.Store(self.home, port, self.settings["store_user"], self.supervisor)
+
+    @cached_property
     def registry(self) -> registry.Registry:
         """The registry where the setting `registry` wants it, else on port 8081."""
         address = urlsplit(self.settings["registry"]).netloc or f"127.0.0.1:{REGISTRY_PORT}"
@@ -55,18 +66,23 @@ class Stack:
 
         Raises StackError, naming the remedy, when a part cannot start; parts started before stay up.
         """
-        report("store")
-        self.store.start(self.settings["store_password"])
-        if with_kafka:
-            report("Kafka")
-            self.kafka.start(nodes, report)
-        if with_registry:
-            report("registry")
-            self.registry().start(report)
+        with locked(self.home / "run" / "up.lock"):
+            if with_kafka:
+                self.kafka.launch(nodes, report)
+            self.store.launch(self.settings["store_password"])
+            report("waiting for the store")
+            self.store.wait_ready()
+            if with_kafka:
+                report("waiting for Kafka")
+                self.kafka.wait_ready()
+            if with_registry:
+                report("waiting for the registry")
+                self.registry.start(report)
 
     def stop(self) -> list[str]:
         """End everything that runs in this home; data survive. Returns the names."""
-        return self.supervisor.stop_all()
+        with locked(self.home / "run" / "up.lock"):
+            return self.supervisor.stop_all()
 
     def health(self) -> list[Health]:
         """Every part of the stack and every process registered with the supervisor, asked now."""
@@ -77,41 +93,39 @@ class Stack:
         parts = {registry.NAME, store.NAME}
         for managed in running.values():
             if managed.name not in parts and not managed.name.startswith("kafka-"):
-                found.append(Health(managed.name, "up", "process runs", managed.pid, managed.log))
+                found.append(_told(managed.name, "up", "runs", managed))
         return found
 
     def _kafka_health(self, running: dict[str, Managed]) -> Health:
-        first = running.get(kafka.node_name(1))
-        nodes = max(1, self.kafka.nodes())
-        bootstrap = self.settings["kafka"] if not self.kafka.nodes() else self.kafka.bootstrap()
-        found = kafka.describe(bootstrap, timeout_s=2.0)
+        bootstrap = self.settings["kafka"]
+        nodes = [managed for name, managed in running.items() if name.startswith("kafka-")]
+        found = kafka.describe(bootstrap, ASK_S)
         if found is None:
-            return _health("kafka", first, False, f"no broker answers at {bootstrap}")
-        state = "up" if found[1] >= nodes else "starting"
-        detail = f"{found[1]} of {nodes} broker(s) answer at {bootstrap}"
-        return _told("kafka", state, detail, first)
+            return _health("kafka", nodes[0] if nodes else None, False, f"no broker answers at {bootstrap}")
+        wanted = max(1, kafka.nodes_of(self.home) if nodes else 1)
+        detail = f"{found[1]} of {max(wanted, found[1])} broker(s) answer at {bootstrap}"
+        return _told("kafka", "up" if found[1] >= wanted else "starting", detail, nodes[0] if nodes else None)
 
     def _store_health(self, running: dict[str, Managed]) -> Health:
-        managed = running.get(store.NAME)
+        managed, address = running.get(store.NAME), self.settings["store"]
+        place = urlsplit(address)
+        user, password = self.settings["store_user"], self.settings.store_password
         try:
-            fine = store.answers(
-                "127.0.0.1", self.store.port, self.store.user, self.settings.store_password, timeout_s=2.0
-            )
+            fine = store.answers(place.hostname or "", place.port or 8123, user, password, ASK_S)
         except StackError as error:
-            return _health("store", managed, False, str(error))
-        at = f"http://127.0.0.1:{self.store.port}"
-        return _health("store", managed, fine, f"answers at {at}" if fine else f"nothing answers at {at}")
+            return _told(store.NAME, "down", str(error), managed)
+        return _health(store.NAME, managed, fine, f"{'answers' if fine else 'nothing answers'} at {address}")
 
     def _registry_health(self, running: dict[str, Managed]) -> Health:
-        part = self.registry()
-        fine = registry.answers("127.0.0.1", part.port)
-        detail = f"answers at {part.url}" if fine else f"nothing answers at {part.url}"
+        address = self.settings["registry"] or self.registry.url
+        place = urlsplit(address)
+        fine = registry.answers(place.hostname or "", place.port or 80, place.path.rstrip("/"), ASK_S)
+        detail = f"{'answers' if fine else 'nothing answers'} at {address}"
         return _health(registry.NAME, running.get(registry.NAME), fine, detail)
 
 
 def _health(name: str, managed: Managed | None, fine: bool, detail: str) -> Health:
-    state = "up" if fine else "starting" if managed else "down"
-    return _told(name, state, detail, managed)
+    return _told(name, "up" if fine else "starting" if managed else "down", detail, managed)
 
 
 def _told(name: str, state: str, detail: str, managed: Managed | None) -> Health:

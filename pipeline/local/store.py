@@ -14,7 +14,7 @@ from pipeline.local.processes import Supervisor
 
 NAME = "store"
 READER = "reader"
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 120.0
 ROOM_MB = 500
 LAYER = 0
 
@@ -29,7 +29,12 @@ class Store:
         self.supervisor = supervisor or Supervisor(home)
 
     def start(self, password: str = "") -> None:
-        """Start the store if it does not run and wait until it answers.
+        """Start the store if it does not run and wait until it answers; see `launch` for what may go wrong."""
+        self.launch(password)
+        self.wait_ready()
+
+    def launch(self, password: str = "") -> None:
+        """Start the store if it does not run.
 
         `password` is the user's; empty: the one in `<home>/secrets/store`, made up at the first start. Raises
         StackError when it cannot start: port taken, disk full, folder open in another process.
@@ -48,13 +53,14 @@ class Store:
                 env={"TZ": "UTC"},
                 layer=LAYER,
             )  # fmt: skip
-        self._wait_ready(secret.read_text().strip())
 
     def stop(self) -> None:
         """End the store; its data survive."""
         self.supervisor.stop(NAME)
 
-    def _wait_ready(self, password: str) -> None:
+    def wait_ready(self) -> None:
+        """Wait until the store answers; StackError, with its last words, when it ends instead."""
+        password = keep_secret(self.home, "store", "").read_text().strip()
         deadline = time.monotonic() + READY_WITHIN_S
         log = self.supervisor.logs / f"{NAME}.log"
         while not answers("127.0.0.1", self.port, self.user, password):

@@ -1,0 +1,42 @@
+"""`openoee up`: the local stack in the background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pipeline import settings
+
+
+@click.command(epilog="Example: openoee up --nodes 3 --registry")
+@click.option("--nodes", type=click.Choice(["1", "3"]), help="Kafka brokers of a new home.  [default: as before, or 1]")
+@click.option("--registry", "with_registry", is_flag=True, help="Start a schema registry too (port 8081).")
+@settings.options("home", "kafka", "store", "store_user")
+def command(nodes: str | None, with_registry: bool, **flags: Any) -> None:
+    """Start Kafka and the store on this machine, without Docker, and wait until they answer.
+
+    What runs already is left alone. Everything is bound to 127.0.0.1; data and logs live in the home folder.
+    """
+    from rich.console import Console
+
+    from pipeline.local.stack import Stack
+
+    values = settings.load(flags)
+    stack = Stack(values)
+    console = Console(stderr=True)
+    with console.status("starting") as progress:
+
+        def report(text: str) -> None:
+            if console.is_terminal:
+                progress.update(text)
+            else:
+                click.echo(text, err=True)
+
+        stack.up(report, int(nodes) if nodes else None, with_registry)
+    click.echo(f"Kafka     {stack.kafka.bootstrap()}")
+    click.echo(f"store     {values['store']}  (user {stack.store.user}, password in {stack.home}/secrets/store)")
+    if with_registry:
+        click.echo(f"registry  {stack.registry.url}")
+    click.echo(f"logs      {stack.supervisor.logs}")
+    click.echo("`openoee status` shows every part, `openoee stop` ends them; data survive.")
