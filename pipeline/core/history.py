@@ -9,7 +9,7 @@ from pipeline.core.counters import Counts
 from pipeline.core.facts import UNCONFIGURED, intervals, window_facts
 from pipeline.core.model import Correction, Frame, Interval, MachineConfig, OeeFact, Shift, SignalConfig
 from pipeline.core.series import Heard, Key, Run, Series, runs_of
-from pipeline.core.timeline import Configured, Timeline
+from pipeline.core.timeline import Configured, Piece, Timeline
 
 
 class History:
@@ -62,16 +62,20 @@ class History:
     def _rerun(self) -> None:
         self.runs = runs_of(self.states, self.reasons, self.corrections)
 
-    def facts(self, start: int, end: int, window_ms: int) -> list[OeeFact]:
-        """Rows per window and segment of [start, end)."""
-        timeline = self.timeline
-        parts = self.counts.between(start, end, lambda at: timeline.config(at).config.counter_modulus)
-        return window_facts(self.machine, timeline, timeline.pieces(start, end), parts, window_ms)
+    def pieces(self, start: int, end: int) -> list[Piece]:
+        """[start, end) as pieces, for `facts` and `intervals`."""
+        return self.timeline.pieces(start, end)
 
-    def intervals(self, start: int, end: int) -> list[Interval]:
-        """Stretches of [start, end); the last one is left open."""
+    def facts(self, pieces: list[Piece], window_ms: int) -> list[OeeFact]:
+        """Rows per window and segment of consecutive pieces."""
         timeline = self.timeline
-        return intervals(self.machine, timeline, timeline.pieces(start, end))
+        start, end = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
+        parts = self.counts.between(start, end, lambda at: timeline.config(at).config.counter_modulus)
+        return window_facts(self.machine, timeline, pieces, parts, window_ms)
+
+    def intervals(self, pieces: list[Piece]) -> list[Interval]:
+        """Stretches of consecutive pieces; the last one is left open."""
+        return intervals(self.machine, self.timeline, pieces)
 
     def stop_start(self, at: int) -> int:
         """Start of the stop that reaches `at`; `at` itself when there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from pipeline.core.settings import EngineSettings
 LONGEST_SILENCE_MS = 40 * 86_400_000  # windows of a longer silence are not filled in: they would all say "no data"
 NOTED_SILENCE_MS = 60_000  # silences longer than this are remembered, whatever the machine's staleness
 TOO_LATE, INVALID = "too_late", "invalid"
+
+ANSWERS = attrgetter(*(name for name in Interval.__dataclass_fields__ if name not in ("start", "end", "known_at")))
 
 
 class Machine:
@@ -200,13 +203,14 @@ class Machine:
 
     def _finalise(self, until: int, record: Record, emitted: Emitted) -> None:
         start = self.final_until
-        rows = self.history.facts(start, until, self.settings.window_ms)
+        pieces = self.history.pieces(start, until)
+        rows = self.history.facts(pieces, self.settings.window_ms)
         rows.extend(self._overtaken(rows, until))
         for row in rows:
             row.known_at = self._known(record)
         emitted.facts.extend(rows)
         self.final_until = until
-        self._extend_intervals(start, self._known(record), emitted)
+        self._extend_intervals(self.history.intervals(pieces), self._known(record), emitted)
         self._forget(self.horizon)
 
     def _overtaken(self, rows: list[OeeFact], until: int) -> list[OeeFact]:
@@ -226,7 +230,8 @@ class Machine:
         self.provisional_at = record.arrived
         if self.newest <= self.final_until:
             return
-        shown = self.history.facts(self.final_until, self.newest, self.settings.window_ms)
+        pieces = self.history.pieces(self.final_until, self.newest)
+        shown = self.history.facts(pieces, self.settings.window_ms)
         rows = shown + self._overtaken(shown, self.newest)
         for row in rows:
             row.status, row.revision, row.known_at = "provisional", 0, self._known(record)
@@ -243,10 +248,9 @@ class Machine:
 
     # Intervals
 
-    def _extend_intervals(self, start: int, known_at: int, emitted: Emitted) -> None:
-        """Emit intervals that ended or began in [start, final_until); one that merely goes on is not repeated."""
-        rows = self.history.intervals(start, self.final_until)
-        goes_on = self.going_on is not None and _same_answers(self.going_on, rows[0])
+    def _extend_intervals(self, rows: list[Interval], known_at: int, emitted: Emitted) -> None:
+        """Emit intervals that ended or began; one that merely goes on is not repeated."""
+        goes_on = self.going_on is not None and ANSWERS(self.going_on) == ANSWERS(rows[0])
         if self.going_on is not None and not goes_on:
             emitted.intervals.append(replace(self.going_on, end=rows[0].start, known_at=known_at))
         if self.going_on is not None and goes_on:
@@ -269,7 +273,7 @@ class Machine:
         edge = self._interval_edge(start)
         facts = {
             (row.window_start, row.segment_start): row
-            for row in self.history.facts(start, self.final_until, self.settings.window_ms)
+            for row in self._facts(start)
             if row.window_start >= self.shown_from
         }
         stretches = {row.start: row for row in self._stretches(edge, oldest)}
@@ -278,10 +282,13 @@ class Machine:
         self._emit_stretches(stretches, edge, oldest, self._known(record), emitted)
         self.shown_from = min(self.shown_from, start)
 
+    def _facts(self, start: int) -> list[OeeFact]:
+        return self.history.facts(self.history.pieces(start, self.final_until), self.settings.window_ms)
+
     def _emit_changed(
         self, before: dict[tuple[int, int], OeeFact], start: int, known_at: int, reason: str, emitted: Emitted
     ) -> None:
-        after = self.history.facts(start, self.final_until, self.settings.window_ms)
+        after = self._facts(start)
         changed = [row for row in after if before.pop((row.window_start, row.segment_start), None) != row]
         changed.extend(_removed(row) for row in before.values())
         for window in {row.window_start for row in changed if row.window_start >= self.shown_from}:
@@ -298,7 +305,7 @@ class Machine:
         return before[-2] if len(before) > 1 else before[0] if before else start
 
     def _stretches(self, edge: int, oldest: int) -> list[Interval]:
-        rows = self.history.intervals(max(edge, oldest), self.final_until)
+        rows = self.history.intervals(self.history.pieces(max(edge, oldest), self.final_until))
         if edge < oldest:
             rows[0].start = edge
         return rows
@@ -384,7 +391,3 @@ def _removed(row: OeeFact) -> OeeFact:
         row.segment_start, row.shift, row.shift_date, row.local_date, row.product, row.order,
         flags=list(row.flags), profile=row.profile, unknown_as=row.unknown_as,
     )  # fmt: skip
-
-
-def _same_answers(one: Interval, other: Interval) -> bool:
-    return replace(one, start=0, end=None, known_at=0) == replace(other, start=0, end=None, known_at=0)

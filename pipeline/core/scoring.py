@@ -30,10 +30,7 @@ class Scorer:
     def add(self, frame: Frame) -> None:
         """Keep the frame's samples; what is older than the samples already scored comes too late for detection."""
         for block in frame.signals:
-            fresh = block
-            if len(block.at) and block.at[0] < self.until:
-                low = int(np.searchsorted(block.at, self.until))
-                fresh = SignalBlock(block.at[low:], block.names, block.values[:, low:], block.units)
+            fresh = _part(block, int(block.at.searchsorted(self.until)), len(block.at))
             if len(fresh.at):
                 self.waiting.append((frame.source, frame.epoch, frame.sequence, fresh))
 
@@ -47,27 +44,23 @@ class Scorer:
         flags: list[Anomaly] = []
         for block in self._due(until):
             for low, high, state, product in _contexts(block, history.runs, history.products):
-                stretch = SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units)
-                flags.extend(self.detectors.observe(stretch, state, product, known))
+                flags.extend(self.detectors.observe(_part(block, low, high), state, product, known))
         for now, last_message in history.heard.looks(before, until):
             flags.extend(self.detectors.advance(now, last_message, config))
         return sorted(flags, key=lambda flag: (flag.first, flag.signal, flag.kind))
 
     def _due(self, until: int) -> list[SignalBlock]:
+        """Samples before `until`, one block per set of signals, in order of time; the rest waits on."""
         due: dict[tuple[str, ...], list[SignalBlock]] = {}
         later = []
-        for source, epoch, sequence, block in sorted(self.waiting, key=lambda entry: entry[:3]):
-            cut = int(np.searchsorted(block.at, until))
-            if cut:
-                head = (
-                    block
-                    if cut == len(block.at)
-                    else SignalBlock(block.at[:cut], block.names, block.values[:, :cut], block.units)
-                )
-                due.setdefault(tuple(block.names), []).append(head)
+        for source, epoch, sequence, block in sorted(self.waiting, key=_sent):
+            if block.at[0] >= until:
+                later.append((source, epoch, sequence, block))
+                continue
+            cut = len(block.at) if block.at[-1] < until else int(block.at.searchsorted(until))
+            due.setdefault(tuple(block.names), []).append(_part(block, 0, cut))
             if cut < len(block.at):
-                tail = SignalBlock(block.at[cut:], block.names, block.values[:, cut:], block.units)
-                later.append((source, epoch, sequence, tail))
+                later.append((source, epoch, sequence, _part(block, cut, len(block.at))))
         self.waiting = later
         return [_joined(blocks) for _, blocks in sorted(due.items())]
 
@@ -98,6 +91,16 @@ class Scorer:
         return scorer
 
 
+def _sent(entry: tuple[str, int, int, SignalBlock]) -> tuple[str, int, int]:
+    return entry[:3]
+
+
+def _part(block: SignalBlock, low: int, high: int) -> SignalBlock:
+    if low == 0 and high == len(block.at):
+        return block
+    return SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units)
+
+
 def _joined(blocks: list[SignalBlock]) -> SignalBlock:
     if len(blocks) == 1:
         return blocks[0]
@@ -114,7 +117,10 @@ def _contexts(block: SignalBlock, runs: Sequence[Run], products: Series) -> list
     first, last = int(block.at[0]), int(block.at[-1]) + 1
     begin, end = bisect_right(runs, first, key=_start), bisect_right(runs, last, key=_start)
     cuts = {run.start for run in runs[begin:end]} | set(products.changes(first, last))
-    edges = [0, *np.searchsorted(block.at, sorted(cuts)).tolist(), len(block.at)]
+    if not cuts:
+        edges = [0, len(block.at)]
+    else:
+        edges = [0, *block.at.searchsorted(sorted(cuts)).tolist(), len(block.at)]
     found = []
     for low, high in pairwise(edges):
         if low < high:
