@@ -117,10 +117,8 @@ def _contexts(block: SignalBlock, runs: Sequence[Run], products: Series) -> list
     first, last = int(block.at[0]), int(block.at[-1]) + 1
     begin, end = bisect_right(runs, first, key=_start), bisect_right(runs, last, key=_start)
     cuts = {run.start for run in runs[begin:end]} | set(products.changes(first, last))
-    if not cuts:
-        edges = [0, len(block.at)]
-    else:
-        edges = [0, *block.at.searchsorted(sorted(cuts)).tolist(), len(block.at)]
+    inner = block.at.searchsorted(sorted(cuts)).tolist() if cuts else []
+    edges = [0, *inner, len(block.at)]
     found = []
     for low, high in pairwise(edges):
         if low < high:
