@@ -125,6 +125,7 @@ class Line:
 
     def _app(self) -> Any:
         settings = self.settings
+        settings.home.mkdir(parents=True, exist_ok=True)  # Faust makes its own folder in it, but no more
         app = faust.App(
             settings.topic(topics.WORKER_GROUP),
             broker=[f"kafka://{server.strip()}" for server in settings["kafka"].split(",")],
