@@ -32,6 +32,9 @@ status: setup    ## every part of the local stack, its health and lag
 test: setup      ## all tests, on real Kafka and a real store (under 30 minutes)
 	@$(BIN)/python -m pytest
 
+trials: setup    ## the long proofs: a simulated week against its truth, twenty kills (about an hour)
+	@$(BIN)/python -m pytest tests/live/trials -rP
+
 check: lint types  ## ruff and mypy --strict
 
 lint: setup
