@@ -42,10 +42,14 @@ def install(pom: Path, lib: Path, report: Report) -> Path:
             shutil.rmtree(leftover)
         shutil.rmtree(folder, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=lib))
-        _fetch(maven, pom, fresh, f"{name} {version}")
-        _unpack(fresh)
-        _write_marker(fresh, pom)
-        os.rename(fresh, folder)
+        try:
+            _fetch(maven, pom, fresh, f"{name} {version}")
+            _unpack(fresh)
+            _write_marker(fresh, pom)
+            os.rename(fresh, folder)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     return folder
 
 

@@ -54,27 +54,40 @@ class Kafka:
         self.launch(nodes, report)
         self.wait_ready()
 
+    def require(self, nodes: int | None, report: Report) -> None:
+        """Check all that the brokers that do not run yet need, and fetch their jars.
+
+        Raises StackError: no Java or Maven, port taken, disk full, another number of nodes than the home was made with.
+        """
+        missing = self._missing(self._cluster(nodes))
+        if missing:
+            require_java()
+            install(POM, self.home / "lib", report)
+            require_disk(self.home, ROOM_MB, "Kafka")
+        for i in missing:
+            require_free_port(broker_port(self.port, i), f"Kafka's broker {i}")
+            require_free_port(broker_port(self.port, i) + 1, f"Kafka's controller {i}")
+
     def launch(self, nodes: int | None, report: Report) -> None:
         """Start the brokers that do not run yet.
 
         `nodes` is 1 or 3; None keeps the number that the home was made with (1 for a new one). Raises StackError when
-        they cannot start: no Java or Maven, port taken, disk full, another number of nodes than the home was made with.
+        something that they require is missing.
         """
+        self.require(nodes, report)
         cluster = self._cluster(nodes)
-        count = int(cluster["nodes"])
-        missing = [i for i in range(1, count + 1) if not self.supervisor.alive(node_name(i))]
-        if missing:
-            java = require_java()
-            libs = install(POM, self.home / "lib", report)
-            require_disk(self.home, ROOM_MB, "Kafka")
-            for i in missing:
-                require_free_port(broker_port(self.port, i), f"Kafka's broker {i}")
-                require_free_port(broker_port(self.port, i) + 1, f"Kafka's controller {i}")
-            for i in missing:
-                self._format(java, libs, i, cluster)
-            for i in missing:
-                argv = [*_java(java, libs), "-Xms256m", "-Xmx512m", "-XX:MaxGCPauseMillis=20"]
-                self.supervisor.spawn(node_name(i), [*argv, "kafka.Kafka", str(self._properties_file(i))], layer=LAYER)
+        missing = self._missing(cluster)
+        if not missing:
+            return
+        java, libs = require_java(), install(POM, self.home / "lib", report)
+        for i in missing:
+            self._format(java, libs, i, cluster)
+        for i in missing:
+            argv = [*_java(java, libs), "-Xms256m", "-Xmx512m", "-XX:MaxGCPauseMillis=20"]
+            self.supervisor.spawn(node_name(i), [*argv, "kafka.Kafka", str(self._properties_file(i))], layer=LAYER)
+
+    def _missing(self, cluster: Mapping[str, str | int]) -> list[int]:
+        return [i for i in range(1, int(cluster["nodes"]) + 1) if not self.supervisor.alive(node_name(i))]
 
     def stop(self) -> None:
         """End every broker of this home; its data survive."""

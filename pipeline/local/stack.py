@@ -67,6 +67,7 @@ class Stack:
         Raises StackError, naming the remedy, when a part cannot start; parts started before stay up.
         """
         with locked(self.home / "run" / "up.lock"):
+            self.store.require()
             if with_kafka:
                 self.kafka.launch(nodes, report)
             self.store.launch(self.settings["store_password"])

@@ -33,18 +33,23 @@ class Store:
         self.launch(password)
         self.wait_ready()
 
-    def launch(self, password: str = "") -> None:
-        """Start the store if it does not run.
-
-        `password` is the user's; empty: the one in `<home>/secrets/store`, made up at the first start. Raises
-        StackError when it cannot start: port taken, disk full, folder open in another process.
-        """
-        secret = keep_secret(self.home, "store", password)
-        reader = keep_secret(self.home, "store_reader", "")
+    def require(self) -> None:
+        """Check all that a store that does not run yet needs; StackError: chDB missing, port taken, disk full."""
         if not self.supervisor.alive(NAME):
             _require_chdb()
             require_disk(self.home, ROOM_MB, "the store")
             require_free_port(self.port, "the store")
+
+    def launch(self, password: str = "") -> None:
+        """Start the store if it does not run.
+
+        `password` is the user's; empty: the one in `<home>/secrets/store`, made up at the first start. Raises
+        StackError when something that it requires is missing.
+        """
+        self.require()
+        secret = keep_secret(self.home, "store", password)
+        reader = keep_secret(self.home, "store_reader", "")
+        if not self.supervisor.alive(NAME):
             folder = self.home / "store"
             self.supervisor.spawn(
                 NAME,
