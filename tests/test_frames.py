@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import schemas
@@ -74,6 +74,10 @@ def by_fastavro(value: bytes) -> dict[str, Any]:
     return dict(got)
 
 
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a busy machine is no failure
+
+
+@settings(**PATIENT)
 @given(frames)
 def test_fastavro_reads_what_we_write_and_we_read_what_it_writes(frame: Frame) -> None:
     value = CODEC.encode(frame)
@@ -96,7 +100,7 @@ def row_of(value: bytes) -> dict[str, Any]:
 NASTY = [b"\xff" * 9 + b"\1", b"\x80" * 4 + b"\0", b"\1", b"\2", b"\xff"]
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, **PATIENT)
 @given(frames, st.data())
 def test_on_damaged_bytes_we_agree_with_fastavro_or_refuse(frame: Frame, data: st.DataObject) -> None:
     value = bytearray(CODEC.encode(frame))
