@@ -94,8 +94,7 @@ class Reporter:
         self._read(at)
 
     def state(self, at: int, state: str, reason: str | None = None) -> None:
-        if self._state is not None and self._state[0] < at:
-            self.settle(at)
+        self.settle(at)
         self._state = (at, state, reason)
 
     def order(self, at: int, order: Order) -> None:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipeline.core.model import MachineConfig, OeeFact, StateChange
+from pipeline.core.model import MachineConfig, OeeFact
 from pipeline.core.plant import Plant
 from pipeline.core.plant_calendar import day_number, local_date, midnights, planned_stops, shifts
 from pipeline.core.plant_reports import MachineLog, Made
@@ -55,7 +55,7 @@ def machine_facts(name: str, config: MachineConfig, log: MachineLog, until: int,
     orders = _changes((c.at, c.order or "") for c in log.contexts if c.order is not None)
     rows = _segments(name, config, days, products, orders, start, end, window_ms)
     starts = [row.segment_start for row in rows]
-    unknown = _unknown(log.states, log.silences, config.stale_after_ms, end)
+    unknown = _unknown(log, config.stale_after_ms, end)
     halts = _halts(states)
     _add_times(rows, starts, config, days, states, unknown, halts)
     _add_occurrences(rows, starts, config, states, halts)
@@ -180,14 +180,15 @@ def _add_parts(row: OeeFact, made: Made, config: MachineConfig) -> None:
         row.ideal_good_us += ideal * made.good
 
 
-def _unknown(
-    states: list[StateChange], silences: list[tuple[int, int]], stale_after_ms: int | None, end: int
-) -> list[tuple[int, int]]:
-    """Before the first state, in state `unknown`, and from stale_after on in a silence; disjoint, in order."""
-    first = states[0].at if states else end
+def _unknown(log: MachineLog, stale_after_ms: int | None, end: int) -> list[tuple[int, int]]:
+    """Before the first state, and from stale_after on in a silence; disjoint, in order."""
+    first = log.states[0].at if log.states else end
     spans = [(-(1 << 62), first)]
-    if stale_after_ms is not None:
-        spans += [(last + stale_after_ms, following) for last, following in silences if last >= first]
+    if stale_after_ms is None or log.last_message is None:
+        return spans
+    for last, following in (*log.silences, (log.last_message, 1 << 62)):
+        if last >= first:
+            spans.append((last + stale_after_ms, following))
     return spans
 
 
