@@ -243,8 +243,9 @@ class Codec:
     def decode(self, value: bytes | None) -> Message:
         """The record in these bytes.
 
-        Raises UndecodableRecord (no valid record) or UnknownSchema: an id that neither the bundle nor the registry
-        knows, or a registry that did not answer for `Lookup.patience_s`.
+        Raises UndecodableRecord (no valid record); UnknownSchema (an id that neither the bundle nor the registry
+        knows); RegistryUnavailable (an id that only the registry could know, which is away: try again; after
+        `Lookup.patience_s` it becomes UnknownSchema).
         """
         if not value:
             raise UndecodableRecord("empty value")

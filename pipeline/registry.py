@@ -14,7 +14,7 @@ from typing import Any
 from pipeline import schemas
 from pipeline.errors import RegistryUnavailable, SchemaMismatch, UnknownSchema
 
-ANSWER_S = 3.0
+ANSWER_S = 2.0
 
 
 class Registry:
@@ -122,42 +122,47 @@ def _agree(url: str, version: schemas.Version, found: tuple[int, str]) -> None:
 
 
 class Lookup:
-    """Ids that the bundle does not know: asked with bounded patience, refusals remembered for a while."""
+    """Ids that the bundle does not know: asked with bounded patience, answers and refusals remembered. Never sleeps."""
 
-    patience_s = 10.0  # how long one unknown id may hold the line while the registry is away
+    patience_s = 10.0  # how long an unknown id may hold the line while the registry is away
     memory_s = 30.0  # how long a refusal is believed without asking again
 
     def __init__(self, url: str) -> None:
         self._registry = Registry(url)
         self._found: dict[int, Any] = {}
         self._refused: dict[int, float] = {}
-        self._away_until = 0.0
+        self._away_since: float | None = None
+        self._silent_until = 0.0
 
     def schema(self, ident: int) -> Any:
-        """The schema with this id. Raises UnknownSchema when there is none, or the registry stays away."""
+        """The schema with this id.
+
+        Raises RegistryUnavailable when the registry has just gone (ask again), UnknownSchema when there is no such
+        schema, or the registry stayed away for `patience_s`.
+        """
         if ident in self._found:
             return self._found[ident]
         now = time.monotonic()
-        if now < self._away_until:
+        if now < self._silent_until:
             raise UnknownSchema(f"schema id {ident} is not in the bundle, and {self._registry.url} is away")
-        if self._refused.get(ident, 0.0) <= now:
-            schema = self._ask(ident, now + self.patience_s)
-            if schema is not None:
-                self._found[ident] = schema
-                return schema
+        if now < self._refused.get(ident, 0.0):
+            raise self._unknown(ident)
+        try:
+            schema = self._registry.schema(ident)
+        except RegistryUnavailable as error:
+            self._away_since = now if self._away_since is None else self._away_since
+            if time.monotonic() - self._away_since < self.patience_s:
+                raise
+            self._silent_until = time.monotonic() + self.memory_s
+            raise UnknownSchema(f"schema id {ident} is not in the bundle, and {error}") from None
+        self._away_since = None
+        if schema is None:
             if len(self._refused) > 10_000:
                 self._refused.clear()
             self._refused[ident] = now + self.memory_s
-        raise UnknownSchema(f"schema id {ident} is neither in the bundle nor in {self._registry.url}")
+            raise self._unknown(ident)
+        self._found[ident] = schema
+        return schema
 
-    def _ask(self, ident: int, deadline: float) -> Any | None:
-        pause = 0.1
-        while True:
-            try:
-                return self._registry.schema(ident)
-            except RegistryUnavailable as error:
-                if time.monotonic() + pause > deadline:
-                    self._away_until = time.monotonic() + self.memory_s
-                    raise UnknownSchema(f"schema id {ident} is not in the bundle, and {error}") from None
-            time.sleep(pause)
-            pause = min(2 * pause, 2.0)
+    def _unknown(self, ident: int) -> UnknownSchema:
+        return UnknownSchema(f"schema id {ident} is neither in the bundle nor in {self._registry.url}")

@@ -7,7 +7,9 @@ import json
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from pipeline import evolution, registry, schemas
 from pipeline.cli.schemas import markdown
 from pipeline.codec import Codec
 from pipeline.core.model import Frame, Tick
-from pipeline.errors import SchemaMismatch, UndecodableRecord, UnknownSchema
+from pipeline.errors import RegistryUnavailable, SchemaMismatch, UndecodableRecord, UnknownSchema
 from pipeline.frame_reader import FINGERPRINT
 
 FRAME = schemas.read(schemas.home(), "frame.avsc")
@@ -251,13 +253,22 @@ def test_ids_of_strangers_are_refused_and_not_asked_for_again(shelf: Shelf) -> N
 
 
 def test_the_registry_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known ids go on; an unknown one waits a bounded time, the next ones not at all."""
-    monkeypatch.setattr(registry.Lookup, "patience_s", 0.3)
+    """Known ids go on; an unknown one is tried again for a bounded time, then parked, the next ones at once."""
+    monkeypatch.setattr(registry.Lookup, "patience_s", 0.2)
     codec = Codec("http://127.0.0.1:9")
     value = codec.encode(Frame("m", "s", 0, 5, 0))
     assert codec.decode(value) == Frame("m", "s", 0, 5, 0)
-    with pytest.raises(UnknownSchema, match="does not answer"):
+    with pytest.raises(RegistryUnavailable, match="does not answer"):
         codec.decode(as_id(value, 77))
+
+    def tried_again() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with suppress(RegistryUnavailable):
+                codec.decode(as_id(value, 77))
+
+    with pytest.raises(UnknownSchema, match="does not answer"):
+        tried_again()
     with pytest.raises(UnknownSchema, match="is away"):
         codec.decode(as_id(value, 78))
     assert codec.decode(value) == Frame("m", "s", 0, 5, 0)
