@@ -31,6 +31,7 @@ from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport
 
+STEP = 250  # records folded at a stretch
 TEND_S = 1.0
 RETRY_S = 1.0
 STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
@@ -64,18 +65,28 @@ class Line:
                 time.sleep(RETRY_S)
 
     async def take(self, tp: TP, rows: Sequence[Raw]) -> None:
-        """Apply one fetched batch, or ask for the records that Faust left out before it."""
-        async with self._lock:
-            if self.draining or self.failure:
+        """Apply one fetched batch, or ask for the records that Faust left out before it.
+
+        In small steps, so that a rebalance, a tick or the end of the process never waits for a long batch.
+        """
+        for first in range(0, len(rows), STEP):
+            if not await self._step(tp, rows[first : first + STEP]):
                 return
+            await asyncio.sleep(0)
+
+    async def _step(self, tp: TP, rows: Sequence[Raw]) -> bool:
+        async with self._lock:
+            if self.draining or self.failure or tp not in self.app.consumer.assignment():
+                return False
             part = await self._held.owned(tp.partition)
             hole = rows[0].offset > part.next and await self._held.dropped(part, rows[0].offset)
             if not hole:
                 await self._held.apply(part, [row for row in rows if row.offset >= part.next])
-        if hole:
-            self.counts.sought_back += 1
-            log.info("partition %d: want %d, got %d: reading again", tp.partition, part.next, rows[0].offset)
-            await self.app.consumer.seek_wait({tp: part.next})
+                return True
+        self.counts.sought_back += 1
+        log.info("partition %d: want %d, got %d: reading again", tp.partition, part.next, rows[0].offset)
+        await self.app.consumer.seek_wait({tp: part.next})
+        return False
 
     async def tend(self) -> None:
         """Once a second: settle, save, commit, tick, and wake a partition that Faust has forgotten."""
