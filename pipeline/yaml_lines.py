@@ -18,7 +18,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 16
 MAX_ALIASES = 10_000
-NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?")
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?[0-2]?\d{1,2})?")  # fits a float
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 SYNTAX = (  # what the parser says -> what a person does about it
     ("alphabetic or numeric", "put quotes around a name that begins with * or &, as in '*'"),
@@ -180,7 +180,7 @@ def parse(text: str, file: str) -> Node:
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> str:
     mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
+    line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
     problem = str(error.problem or error.context)
     lines = text.splitlines()
     at = lines[line - 1] if line <= len(lines) else ""

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.model import MachineConfig, Shift, SignalConfig
 from pipeline.errors import FactoryFileError
-from pipeline.factory import MACHINE_KEYS, Factory, archive, changes, controls, dump, load, loads
+from pipeline.factory import MACHINE_KEYS, dump, load, loads
 
 EXAMPLE = Path(__file__).parents[1] / "deploy/examples/factory.yaml"
 
@@ -272,44 +272,6 @@ def test_windows_line_ends_and_a_byte_order_mark_are_fine(tmp_path: Path) -> Non
 def test_cycle_times_are_exact() -> None:
     text = GOOD.replace("12.5", "12.345678").replace('"*": 15', '"*": 0.000001')
     assert loads(text).machines["cut"].ideal_cycle_us == {"A": 12_345_678, "*": 1}
-
-
-@pytest.mark.parametrize("text", [GOOD, EXAMPLE.read_text(encoding="utf-8")], ids=["good", "example"])
-def test_dump_is_read_back_equal(text: str) -> None:
-    factory = loads(text)
-    again = loads(dump(factory))
-    assert again.machines == factory.machines
-    assert again.lines == factory.lines
-    assert (again.site, again.timezone) == (factory.site, factory.timezone)
-
-
-def test_lines_follow_from_the_machines_places() -> None:
-    factory = loads(GOOD)
-    assert Factory.of("lyon", "Europe/Paris", factory.machines).lines == factory.lines
-
-
-def test_controls_and_archive_carry_the_file() -> None:
-    factory = loads(GOOD)
-    sent = controls(factory, issued=5_000, by="anna", effective=1_000)
-    assert [control.machine for control in sent] == list(factory.machines)
-    assert len({control.id for control in sent + controls(factory, 5_001, "anna")}) == 8
-    assert {(control.body.effective, control.issued, control.by) for control in sent} == {(1_000, 5_000, "anna")}
-    kept = archive(factory, 5_000, "anna", 1_000)
-    assert (kept.site, kept.effective, kept.applied, kept.by, kept.text) == ("lyon", 1_000, 5_000, "anna", GOOD)
-
-
-def test_changes_are_named_by_machine_and_key() -> None:
-    before, after = (
-        loads(GOOD),
-        loads(GOOD.replace("0.75", "0.8").replace("  paint:\n    area: finishing\n", "  dry:\n")),
-    )
-    assert changes(before, after) == [
-        "paint: gone from the file; what was last said of it stays",
-        "cut: oee_target: 0.75 -> 0.8",
-        "dry: new",
-    ]
-    assert changes(before, before) == []
-    assert changes(None, before)[0] == "cut: new"
 
 
 def test_the_documentation_names_every_key_and_its_example_works() -> None:
