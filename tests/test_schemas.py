@@ -180,7 +180,7 @@ def test_items_that_take_no_bytes_are_seen(items: Any, bounded: bool) -> None:
 
 
 class Shelf(ThreadingHTTPServer):
-    """Serves `schemas[id]` as a registry does; `asked` counts the calls."""
+    """Serves `schemas[id]` as a registry does, numbers from `first` or takes ids when it `imports`; keeps the calls."""
 
     daemon_threads = True
 
@@ -189,6 +189,7 @@ class Shelf(ThreadingHTTPServer):
         self.schemas: dict[int, Any] = {}
         self.subjects: dict[str, tuple[int, Any]] = {}
         self.asked: list[str] = []
+        self.imports, self.first = False, 1
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -204,6 +205,20 @@ class Reader(BaseHTTPRequestHandler):
         elif parts[1] == "subjects" and parts[2] in self.server.subjects:
             ident, schema = self.server.subjects[parts[2]]
             found = {"id": ident, "schema": json.dumps(schema)}
+        self.answer(found)
+
+    def do_PUT(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(f"{self.path} {' '.join(body.values())}")
+        self.answer(body if self.server.imports or self.path.startswith("/config") else None)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        ident = body.get("id", len(self.server.subjects) + self.server.first)
+        self.server.subjects[self.path.split("/")[2]] = (ident, json.loads(body["schema"]))
+        self.answer({"id": ident})
+
+    def answer(self, found: Any) -> None:
         body = json.dumps(found or {"error_code": 40403, "message": "not found"}).encode()
         self.send_response(200 if found else 404)
         self.send_header("Content-Length", str(len(body)))
@@ -286,6 +301,24 @@ def test_a_registry_that_disagrees_stops_us(shelf: Shelf) -> None:
     shelf.subjects["org.openoee.OeeFact"] = (3, versions[3].schema())
     with pytest.raises(SchemaMismatch, match=r"another schema as org.openoee.OeeFact version 1, id 3 \(fingerprint"):
         registry.compare(shelf.url, versions)
+
+
+def test_registering_gives_the_ids_of_the_bundle_or_says_that_it_cannot(shelf: Shelf) -> None:
+    """Empty: it numbers as we do. With import mode: it takes our ids. Else its ids are others, and we stop."""
+    versions, folder = schemas.bundle(), schemas.home()
+    assert registry.register(shelf.url, versions, folder) == list(versions)
+    assert registry.register(shelf.url, versions, folder) == []
+    shelf.subjects.clear()
+    shelf.first = 100
+    with pytest.raises(SchemaMismatch, match=r"holds org.openoee.Frame version 1 as id 100, the bundle writes id 1"):
+        registry.register(shelf.url, versions, folder)
+    shelf.subjects.clear()
+    shelf.asked.clear()
+    shelf.imports = True
+    registry.register(shelf.url, versions, folder)
+    assert [ident for ident, _ in shelf.subjects.values()] == [version.id for version in versions]
+    modes = [call for call in shelf.asked if call.startswith("/mode/org.openoee.Frame")]
+    assert modes == ["/mode/org.openoee.Frame?force=true IMPORT", "/mode/org.openoee.Frame READWRITE"]
 
 
 def test_a_control_of_another_kind_is_no_control() -> None:
