@@ -1,0 +1,250 @@
+"""Logs of real machine tools through the whole line, against the same engine in memory: row by row.
+
+    python bench/nist.py [--data ../shared/data/nist_sms] [--home DIR]
+
+Starts a stack of its own (Kafka and the store), two workers and a sink, produces every file of Mazak01 and GFAgie01,
+runs `openoee replay` on the same files, and compares what the store holds with what the replay wrote. Exit code 1 when
+anything differs. tests/live/test_nist_line.py does the same with a few files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from confluent_kafka import Consumer, TopicPartition
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from pipeline import compare, mapping, topics  # noqa: E402
+from pipeline.adapters import Tally  # noqa: E402
+from pipeline.adapters.shdr import read  # noqa: E402
+from pipeline.core.model import Frame  # noqa: E402
+from pipeline.settings import Settings, load  # noqa: E402
+from pipeline.store.client import Store  # noqa: E402
+from pipeline.store.migrate import migrate  # noqa: E402
+
+DATA = ROOT.parent / "shared/data/nist_sms"
+EXAMPLES = ROOT / "deploy/examples"
+MACHINES = ("Mazak01", "GFAgie01")
+LATER = ("known_at", "revision", "status", "reason")  # when and why a row became known depends on how the data arrived
+TABLES = {
+    "oee_facts": ("facts", ("machine", "window_start", "segment_start")),
+    "intervals": ("intervals FINAL WHERE end IS NULL OR end > start", ("machine", "start")),
+    "anomalies": ("anomalies FINAL", ("machine", "signal", "kind", "first")),
+}
+RESULTS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters")
+
+
+@dataclass
+class Outcome:
+    """What differs, and the account of everything that was read."""
+
+    differences: list[str]
+    expected: dict[str, int]
+    found: dict[str, int]
+    rows: dict[str, int]
+    seconds: dict[str, float] = field(default_factory=dict)
+    said: str = ""
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a subprocess reads them."""
+    return {**os.environ, **{f"OPENOEE_{name.upper()}": str(value) for name, value in settings.values.items()}}
+
+
+def options(files: Sequence[Path], data: Path) -> list[str]:
+    """Arguments that `produce` and `replay` share."""
+    mappings = [f"--mapping={EXAMPLES / machine.lower()}.mapping.yaml" for machine in MACHINES]
+    devices, factory = f"--devices={data / 'Devices.xml'}", f"--factory={EXAMPLES / 'nist.factory.yaml'}"
+    return [*mappings, devices, factory, *map(str, files)]
+
+
+def through(settings: Settings, files: Sequence[Path], data: Path, folder: Path, within_s: float = 600.0) -> Outcome:
+    """Produce the files into a new line with two workers and a sink; compare the store with a replay."""
+    topics.ensure(settings)
+    migrate(settings)
+    running = [start(settings, name, folder) for name in ("worker", "worker", "sink")]
+    seconds = {}
+    try:
+        began = time.monotonic()
+        said = command(settings, "produce", *options(files, data))
+        seconds["produced"] = time.monotonic() - began
+        for group, names in ((topics.WORKER_GROUP, RESULTS[:1]), (topics.SINK_GROUP, RESULTS)):
+            wait(
+                lambda group=group, names=names: lag(settings, group, names) == 0, running, within_s, f"lag of {group}"
+            )
+            seconds[group.removeprefix("openoee-")] = time.monotonic() - began
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        codes = [process.wait(60) for process in running]
+    began = time.monotonic()
+    command(settings, "replay", f"--out={folder}", *options(files, data))
+    seconds["replay"] = time.monotonic() - began
+    expected, rows = account(files, data), {}
+    store = Store(settings)
+    try:
+        differences = [f"a worker or the sink ended with {code}" for code in codes if code]
+        comparison = compare.with_truth(store, folder / "oee_facts.parquet")
+        differences += [str(comparison)] if comparison.differences else []
+        for name in TABLES:
+            rows[name], wrong = same(store, name, folder)
+            differences += wrong
+        found = counted(store)
+    finally:
+        store.close()
+    differences += [
+        f"{name}: {expected[name]} read, {found[name]} stored" for name in expected if expected[name] != found[name]
+    ]
+    return Outcome(differences, expected, found, rows, seconds, said)
+
+
+def start(settings: Settings, name: str, folder: Path) -> subprocess.Popen[bytes]:
+    """A worker or sink in the background, its output in a file of the folder."""
+    with (folder / f"{name}-{time.monotonic_ns()}.log").open("w") as out:
+        argv = [sys.executable, "-m", "pipeline", name]
+        return subprocess.Popen(argv, env=environment(settings), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+
+
+def command(settings: Settings, *arguments: str) -> str:
+    """Output of an openoee command; raises RuntimeError with it when the command fails."""
+    argv = [sys.executable, "-m", "pipeline", *arguments]
+    done = subprocess.run(argv, env=environment(settings), cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"openoee {arguments[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def wait(condition: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], within_s: float, what: str) -> None:
+    """Return when the condition holds; raises RuntimeError when it does not in time or a process has ended."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        ended = [process.args for process in running if process.poll() is not None]
+        if ended or time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: {'ended: ' + str(ended) if ended else f'not 0 within {within_s} s'}")
+        time.sleep(0.2)
+
+
+def lag(settings: Settings, group: str, names: Sequence[str]) -> int:
+    """Records of these topics that the group has not committed."""
+    consumer = Consumer({"bootstrap.servers": settings["kafka"], "group.id": settings.topic(group), "log_level": 0})
+    try:
+        behind = 0
+        for name in map(settings.topic, names):
+            numbers = consumer.list_topics(name, 15).topics[name].partitions
+            for mark in consumer.committed([TopicPartition(name, number) for number in numbers], timeout=15):
+                behind += consumer.get_watermark_offsets(mark, timeout=15)[1] - max(mark.offset, 0)
+        return behind
+    finally:
+        consumer.close()
+
+
+def account(files: Sequence[Path], data: Path) -> dict[str, int]:
+    """What the files hold: distinct samples, and states, contexts, events, parts."""
+    mappings = [mapping.load(EXAMPLES / f"{machine.lower()}.mapping.yaml") for machine in MACHINES]
+    tally = Tally()
+    samples: set[tuple[str, str, int]] = set()
+    for record in read(files, mappings, data / "Devices.xml", tally):
+        if isinstance(record, Frame):
+            for block in record.signals:
+                samples.update((record.machine, name, at) for name in block.names for at in block.at.tolist())
+    return {
+        "samples": len(samples),
+        "states": tally.states,
+        "contexts": tally.contexts,
+        "events": tally.events,
+        "parts": tally.parts,
+        "dead letters": 0,
+    }
+
+
+def counted(store: Store) -> dict[str, int]:
+    """The same figures, as the store holds them."""
+    questions = {
+        "samples": "SELECT count() FROM signals",
+        "states": "SELECT countIf(kind = 'state') FROM machine_events",
+        "contexts": "SELECT uniqExactIf((machine, ts, source, epoch, sequence), kind = 'context') FROM machine_events",
+        "events": "SELECT countIf(kind IN ('condition', 'message')) FROM machine_events",
+        "parts": "SELECT sum(total) FROM facts",
+        "dead letters": "SELECT count() FROM parked",
+    }
+    return {name: int(store.query(question).result_rows[0][0]) for name, question in questions.items()}
+
+
+def same(store: Store, name: str, folder: Path) -> tuple[int, list[str]]:
+    """How many rows the replay wrote into a table, and which of them differ from the store's in any column."""
+    view, keys = TABLES[name]
+    wanted = pq.read_table(folder / f"{name}.parquet")
+    columns = [
+        column for column in wanted.column_names if column not in LATER or (column == "reason" and name == "intervals")
+    ]
+    got = store.arrow(f"SELECT {', '.join(f'`{column}`' for column in columns)} FROM {view}")
+    want, have = (by_key(table, columns, keys) for table in (wanted, got))
+    differ = [key for key in want.keys() | have.keys() if want.get(key) != have.get(key)]
+    told = [f"{name} {key}: replay {want.get(key)}, store {have.get(key)}" for key in sorted(differ, key=str)[:3]]
+    return len(want), [f"{name}: {len(differ)} of {len(want)} rows differ", *told] if differ else []
+
+
+def by_key(table: Any, columns: Sequence[str], keys: Sequence[str]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Rows by key, instants and dates as numbers."""
+    plain = {column: compare._plain(table.column(column)) for column in columns}
+    lists = zip(*(plain[column] for column in columns), strict=True)
+    return dict(zip(zip(*(plain[key] for key in keys), strict=True), lists, strict=True))
+
+
+def main() -> int:
+    """All files through a stack of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--home", type=Path, help="folder of the stack; default: a temporary one")
+    given = parser.parse_args()
+    files = [path for machine in MACHINES for path in sorted((given.data / machine).glob("*.txt.gz"))]
+    if not files:
+        print(f"no logs in {given.data}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as temporary:
+        return run(files, given.data, given.home or Path(temporary) / "home", Path(temporary))
+
+
+def run(files: Sequence[Path], data: Path, home: Path, folder: Path) -> int:
+    """Start a stack, put the files through, print the comparison."""
+    from pipeline.local.machine import free_port
+    from pipeline.local.stack import Stack
+
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "lib").exists():
+        (home / "lib").symlink_to(ROOT / ".openoee/lib")
+    kafka, store = free_port(), free_port()
+    placed = {"home": str(home), "kafka": f"127.0.0.1:{kafka}", "store": f"http://127.0.0.1:{store}"}
+    settings = load({**placed, "partitions": 4}, {})
+    stack = Stack(settings)
+    stack.up(print)
+    try:
+        outcome = through(settings, files, data, folder)
+    finally:
+        stack.stop()
+    print(outcome.said)
+    for name, figure in outcome.expected.items():
+        print(f"{name:<12}{figure:>12,} read {outcome.found[name]:>12,} stored")
+    for name, figure in outcome.rows.items():
+        print(f"{name:<12}{figure:>12,} rows of the replay compared with the store, column by column")
+    print(", ".join(f"{name} {value:.1f} s" for name, value in outcome.seconds.items()))
+    for line in outcome.differences or ["no difference"]:
+        print(line)
+    return 1 if outcome.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
