@@ -24,9 +24,10 @@ import mode
 from faust.types import TP
 
 from pipeline import topics
+from pipeline.codec import Codec
 from pipeline.errors import BrokerUnavailable, OpenOeeError
 from pipeline.held import CrashPoint, Held
-from pipeline.partition import Counts, Partition, Raw
+from pipeline.partition import Counts, Partition, Raw, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport
@@ -56,7 +57,9 @@ class Line:
         self._lock = asyncio.Lock()  # held while a partition is changed or saved, never while Faust is asked
 
     def prepare(self) -> None:
-        """Wait for Kafka; raises TopicMismatch when the topics are not as the line needs them."""
+        """Compile, wait for Kafka; raises TopicMismatch when the topics are not as the line needs them."""
+        log.info("preparing: the first start on a machine compiles the detectors")
+        warm_up(self.settings, Codec())
         while True:
             try:
                 return topics.check(self.settings)

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
 from pipeline.codec import Codec, Message
 from pipeline.core.engine import Engine
-from pipeline.core.model import Control, DeadLetter, Emitted, Frame, Record
+from pipeline.core.model import Control, DeadLetter, Emitted, Frame, Record, SignalBlock, StateChange
 from pipeline.errors import ParkError, TooManyDeadLetters, UndecodableRecord
 from pipeline.results import Outgoing
 from pipeline.settings import Settings
-from pipeline.state import Snapshots, state_key
+from pipeline.state import Snapshots, pack, state_key, unpack
 
 SHARE_OF = 1000  # records over which the share of undecodable ones is taken
 
@@ -158,3 +160,18 @@ class Partition:
         return DeadLetter(
             self._topic, self.number, row.offset, row.timestamp, None, error.reason, str(error), 0, row.key, row.value
         )
+
+
+def warm_up(settings: Settings, codec: Codec) -> None:
+    """Fold a made-up machine, so that what is compiled at first use is compiled before a group waits for it."""
+    minute, engine = 60_000, Engine(settings.engine())
+    for k in range(6):
+        at = k * minute + 1_700_000_000_000
+        signals = [SignalBlock(at + np.arange(3) * 1000, ["a", "b"], np.full((2, 3), float(k)))]
+        frame = Frame("warm-up", "warm-up", 0, k, at, states=[StateChange(at, "running")], signals=signals)
+        message = codec.decode(codec.encode(frame))
+        assert isinstance(message, Frame)
+        engine.fold([Record(at, message)])
+        restored = Engine(settings.engine())
+        restored.restore("warm-up", unpack(pack(engine.snapshot("warm-up"))))
+        engine = restored
