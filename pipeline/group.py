@@ -34,9 +34,13 @@ class Stopping(Exception):
 
 @dataclass
 class Share:
-    """Partitions held now: where the next record of each is read, and the unfinished batches that were found."""
+    """Partitions held now: where the next record of each is read, and the unfinished batches that were found.
+
+    `accepted`: where to go on after a loss that was accepted, not yet committed.
+    """
 
     positions: dict[Place, int] = field(default_factory=dict)
+    accepted: dict[Place, int] = field(default_factory=dict)
     committed: dict[Place, int] = field(default_factory=dict)
     unfinished: list[Plan] = field(default_factory=list)
 
@@ -58,6 +62,7 @@ class Group:
         self._held: list[Message] = []
         self._failure: OpenOeeError | None = None
         self._told = 0.0
+        self._closing = False
         session_ms = settings.int("session_s") * 1000
         self._consumer = Consumer({
             **self.reach,
@@ -129,6 +134,7 @@ class Group:
 
     def close(self) -> None:
         """Leave the group."""
+        self._closing = True
         self._consumer.close()
 
     def _in_order(self, found: Iterable[Message]) -> list[Message]:
@@ -168,6 +174,8 @@ class Group:
         self.share = Share()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._closing:
+            return
         try:
             self.share = self._found(consumer, partitions)
         except OpenOeeError as error:  # it must not be raised through the C library
@@ -190,6 +198,8 @@ class Group:
                 share.committed[place] = start
                 start = plan.ranges[place][1]
             share.positions[place] = low if start < 0 else self._within(mark, start, low, high)
+            if start >= 0 and share.positions[place] != start:
+                share.accepted[place] = share.positions[place]
         return share
 
     def _within(self, mark: TopicPartition, start: int, low: int, high: int) -> int:
@@ -210,6 +220,7 @@ class Group:
                 if self._stop():
                     raise BrokerUnavailable(f"Kafka does not answer: {error.args[0].str()}") from None
                 self.tell(f"Kafka does not answer ({error.args[0].str()}): trying again")
+                time.sleep(PAUSE_S)
 
 
 def _hole(what: str) -> LogHole:

@@ -148,6 +148,8 @@ class Sink:
     def _finish(self) -> None:
         """Write the batches again that somebody planned and did not finish."""
         share = self._group.share
+        self._group.commit(share.accepted)
+        share.accepted.clear()
         while share.unfinished:
             plan = share.unfinished[0]
             self._insert(plan, [self._read(raw) for raw in self._again(plan)])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 
-from pipeline.errors import StoreRefused
+from pipeline.errors import StoreRefused, StoreUnavailable
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 
@@ -99,6 +99,6 @@ def pending(store: Store) -> list[Migration]:
 
 
 def check(store: Store) -> None:
-    """Raise StoreRefused unless the store has every migration of this version."""
+    """Raise StoreUnavailable unless the store has every migration of this version."""
     if not store.query("EXISTS TABLE schema_migrations").result_rows[0][0] or pending(store):
-        raise StoreRefused(f"database {store.database} of the store at {store.url} is not ready: run `openoee migrate`")
+        raise StoreUnavailable(f"database {store.database} at {store.url} is not ready: run `openoee migrate`")
