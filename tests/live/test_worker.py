@@ -8,30 +8,56 @@ from __future__ import annotations
 
 import random
 import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from worker_trial import IGNORE_COVER, Load, Worker, computed, differences, lag, stored, until
+from live_stack import LiveStack
+from worker_trial import IGNORE_COVER, T0, Load, Worker, computed, differences, lag, put, read, stored, until
 
 from pipeline import topics
-from pipeline.settings import Settings, load
+from pipeline.codec import Codec
+from pipeline.core.model import Frame, StateChange
+from pipeline.settings import Settings
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 CAUGHT_UP_S = 60
+JOIN_S = 120  # the first worker on a machine compiles the detectors
 SEED = 7
 
 
+Start = Callable[..., Worker]
+
+
 @pytest.fixture
-def line(kafka: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    """Topics of their own for each trial."""
-    prefix = f"{request.node.name.split('[')[0]}-{tmp_path.name}-{id(request):x}."
-    flags = {
-        "kafka": kafka, "topic_prefix": prefix, "home": str(tmp_path), "partitions": 4, "session_s": 6,
-        "snapshot_s": 1, "tick_s": 600, "provisional_s": 1,
-    }  # fmt: skip
-    settings = load(flags, {})
+def line(stack: LiveStack) -> Settings:
+    """Topics of their own for each trial; a short session, so that a dead worker is noticed soon."""
+    settings = stack.settings("worker", partitions=4, session_s=6, snapshot_s=1, tick_s=600, provisional_s=1)
     topics.ensure(settings)
     return settings
+
+
+@pytest.fixture
+def start(line: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts workers of this line by name; what is left of them ends with the test."""
+    started: list[Worker] = []
+
+    def start_one(name: str, settings: Settings = line, patch: str = "", **more: str) -> Worker:
+        started.append(Worker(settings, tmp_path / f"{name}.log", patch, **more))
+        return started[-1]
+
+    yield start_one
+    for worker in started:
+        if worker.running:
+            worker.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def telemetry(line: Settings) -> Iterator[Load]:
+    """A seeded load on the line."""
+    load = Load(line, SEED)
+    yield load
+    load.end()
 
 
 def finish(line: Settings, load: Load, workers: list[Worker]) -> list[str]:
@@ -49,7 +75,7 @@ def finish(line: Settings, load: Load, workers: list[Worker]) -> list[str]:
 
 def joined(worker: Worker) -> Worker:
     """The worker, once it has partitions."""
-    until(lambda: worker.says("partitions") or not worker.running, 40, f"{worker.log} joins")
+    until(lambda: worker.says("partitions") or not worker.running, JOIN_S, f"{worker.log} joins")
     assert worker.running, worker.log.read_text()
     return worker
 
@@ -60,55 +86,77 @@ def after_some(load: Load, seed: random.Random, most: int = 2500) -> None:
     until(lambda: load.sent >= target, 60, "the load goes on", 0.01)
 
 
-def test_two_workers_killed_at_random(line: Settings, tmp_path: Path) -> None:
-    seed, load = random.Random(SEED), Load(line, SEED)
-    workers = [Worker(line, tmp_path / f"w{n}.log") for n in range(2)]
+def test_two_workers_killed_at_random(line: Settings, telemetry: Load, start: Start) -> None:
+    seed = random.Random(SEED)
+    workers = [start("w0"), start("w1")]
     for n in range(2, 6):
         victim = joined(seed.choice([worker for worker in workers if worker.running]))
-        after_some(load, seed)
+        after_some(telemetry, seed)
         victim.end(signal.SIGKILL)
-        workers.append(Worker(line, tmp_path / f"w{n}.log"))
+        workers.append(start(f"w{n}"))
     joined(workers[-1])
-    assert finish(line, load, workers) == []
+    assert finish(line, telemetry, workers) == []
 
 
-def test_killed_at_every_point(line: Settings, tmp_path: Path) -> None:
-    seed, load = random.Random(SEED), Load(line, SEED)
+def test_killed_at_every_point(line: Settings, telemetry: Load, start: Start) -> None:
+    seed = random.Random(SEED)
     for point in ("before_send", "after_send", "after_state", "after_commit"):
-        worker = Worker(line, tmp_path / f"{point}.log", crash_at=f"{point}:{seed.randint(2, 9)}")
-        assert worker.process.wait(60) == -signal.SIGKILL, worker.log.read_text()
-    assert finish(line, load, [joined(Worker(line, tmp_path / "last.log"))]) == []
+        worker = start(point, crash_at=f"{point}:{seed.randint(2, 9)}")
+        assert worker.process.wait(JOIN_S) == -signal.SIGKILL, worker.log.read_text()
+    assert finish(line, telemetry, [joined(start("last"))]) == []
 
 
-def test_sigterm_saves_and_ends_with_0_in_10_s(line: Settings, tmp_path: Path) -> None:
-    seed, load = random.Random(SEED), Load(line, SEED)
-    stays = Worker(line, tmp_path / "stays.log")
+def test_sigterm_saves_and_ends_with_0_in_10_s(line: Settings, telemetry: Load, start: Start) -> None:
+    seed, stays = random.Random(SEED), start("stays")
     for n in range(3):
-        worker = joined(Worker(line, tmp_path / f"w{n}.log"))
-        after_some(load, seed)
+        worker = joined(start(f"w{n}"))
+        after_some(telemetry, seed)
         assert worker.end(signal.SIGTERM, within=10) == 0, worker.log.read_text()
         assert worker.says("stopped")
-    assert finish(line, load, [stays]) == []
+    assert finish(line, telemetry, [stays]) == []
 
 
-def test_a_zombie_changes_nothing(line: Settings, tmp_path: Path) -> None:
-    seed, load = random.Random(SEED), Load(line, SEED)
-    zombie = joined(Worker(line, tmp_path / "zombie.log"))
-    after_some(load, seed)
+def test_a_zombie_changes_nothing(line: Settings, telemetry: Load, start: Start) -> None:
+    seed, zombie = random.Random(SEED), joined(start("zombie"))
+    after_some(telemetry, seed)
     zombie.process.send_signal(signal.SIGSTOP)
-    heir = joined(Worker(line, tmp_path / "heir.log"))
-    after_some(load, seed)
+    heir = joined(start("heir"))
+    after_some(telemetry, seed)
     zombie.process.send_signal(signal.SIGCONT)
-    after_some(load, seed)
-    assert finish(line, load, [zombie, heir]) == []
+    after_some(telemetry, seed)
+    assert finish(line, telemetry, [zombie, heir]) == []
 
 
-def test_control_state_and_position_from_two_places(line: Settings, tmp_path: Path) -> None:
+def test_control_state_and_position_from_two_places(line: Settings, telemetry: Load, start: Start) -> None:
     """Ignoring the cover and starting at the commit must be found out, else these trials show nothing."""
-    slow = Settings({**line.values, "snapshot_s": 4})
-    seed, load = random.Random(SEED), Load(slow, SEED)
+    seed, slow = random.Random(SEED), Settings({**line.values, "snapshot_s": 4})
     for n in range(2):
-        worker = joined(Worker(slow, tmp_path / f"w{n}.log", patch=IGNORE_COVER))
-        after_some(load, seed, 4000)
+        worker = joined(start(f"w{n}", slow, IGNORE_COVER))
+        after_some(telemetry, seed, 4000)
         worker.end(signal.SIGKILL)
-    assert finish(slow, load, [Worker(slow, tmp_path / "last.log", patch=IGNORE_COVER)]) != []
+    assert finish(slow, telemetry, [start("last", slow, IGNORE_COVER)]) != []
+
+
+def test_unusable_records_are_parked_and_too_many_stop_the_worker(line: Settings, start: Start) -> None:
+    """Bytes that are no Avro go to dead-letters with their address; the good record behind them is folded."""
+    worker, codec = joined(start("parks")), Codec()
+    frame = Frame("m1", "plc", 1, 0, T0, states=[StateChange(T0, "running")])
+    strays = [(b"m1", b"no avro"), (b"m1", None), (None, codec.encode(frame)), (b"m2", codec.encode(frame))]
+    put(line, "telemetry", [*strays, (b"m1", codec.encode(frame))])
+    until(lambda: lag(line) == 0, CAUGHT_UP_S, "everything is folded")
+    letters = [codec.decode(message.value()) for message in read(line, "dead-letters")]
+    found = sorted((letter.reason, letter.key or b"", letter.value or b"") for letter in letters)
+    reasons = ("undecodable", "undecodable", "no_key", "invalid")
+    assert found == sorted((why, key or b"", value or b"") for why, (key, value) in zip(reasons, strays, strict=True))
+    assert {letter.topic for letter in letters} == {line.topic("telemetry")}
+    assert len({(letter.partition, letter.offset) for letter in letters}) == len(strays)
+    put(line, "telemetry", [(b"m1", b"no avro")] * 1200)
+    assert worker.process.wait(CAUGHT_UP_S) == 1
+    assert len([row for row in worker.log.read_text().splitlines() if "ERROR" in row]) == 1
+    assert worker.says("cannot be used")
+
+
+def test_missing_topics_are_named(stack: LiveStack, tmp_path: Path) -> None:
+    worker = Worker(stack.settings("bare"), tmp_path / "bare.log")
+    assert worker.process.wait(JOIN_S) == 1
+    assert "openoee topics" in worker.log.read_text().splitlines()[-1]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 
 from pipeline import topics
 from pipeline.codec import Codec
@@ -190,6 +190,14 @@ def read(settings: Settings, topic: str) -> Iterator[Any]:
                 ended += 1
     finally:
         consumer.close()
+
+
+def put(settings: Settings, topic: str, records: list[tuple[bytes | None, bytes | None]]) -> None:
+    """Records as they are, whatever they are, into partition 0."""
+    producer = Producer({"bootstrap.servers": settings["kafka"], "log_level": 0})
+    for key, value in records:
+        producer.produce(settings.topic(topic), value, key, 0)
+    assert producer.flush(15) == 0
 
 
 def stored(settings: Settings) -> dict[str, list[Any]]:
