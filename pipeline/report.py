@@ -1,0 +1,231 @@
+"""The report of a site: OEE of machines and lines, losses, anomalies, rows; as tables or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.errors import UsageError
+from pipeline.queries import ask
+from pipeline.store.client import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+NEAR_MS = 120_000  # a flag this close to a planted anomaly is about it
+TOP = 8
+FLAGS = 10_000
+Row = dict[str, Any]
+
+
+class Planted(Protocol):
+    """An anomaly that a simulator put in, in ms."""
+
+    @property
+    def machine(self) -> str: ...
+    @property
+    def signal(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """Planted anomalies against flags: planted and found by kind; `other_flags` are near nothing planted."""
+
+    planted: int
+    found: int
+    other_flags: int
+    by_kind: dict[str, tuple[int, int]]
+    missed: list[tuple[str, str, str, int]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one site in [start, end) (UTC). Ratios are 0 to 1, None where they are not defined."""
+
+    site: str
+    start: datetime
+    end: datetime
+    machines: list[Row]
+    lines: list[Row]
+    total: Row
+    waterfall: list[Row]
+    losses: list[Row]
+    anomalies: list[Row]
+    rows: dict[str, int]
+    found: Found | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def gather(
+    store: Store, site: str = "", start_ms: int | None = None, end_ms: int | None = None,
+    planted: Iterable[Planted] | None = None,
+) -> Report:  # fmt: skip
+    """Ask the store. Without `site`: the one that was heard of last; without times: all that is known of it.
+
+    Raises UsageError when nothing is known of the site, StoreUnavailable, StoreRefused.
+    """
+    sites = ask(store, "seen").dicts()
+    seen = next((row for row in sites if site in ("", row["site"])), None)
+    if seen is None:
+        known = ", ".join(row["site"] for row in sites) or "none"
+        raise UsageError(f"the store knows nothing of site {site!r}; sites: {known}")
+    site = seen["site"]
+    start = _utc(seen["first"]) if start_ms is None else datetime.fromtimestamp(start_ms / 1000, UTC)
+    end = _utc(seen["last"]) if end_ms is None else datetime.fromtimestamp(end_ms / 1000, UTC)
+    here = {"site": site, "start": start.isoformat(), "end": end.isoformat()}
+    flags = ask(store, "anomalies", {**here, "limit": str(FLAGS)}).dicts()
+    total = ask(store, "sites", here).dicts()
+    return Report(
+        site, start, end,
+        machines=ask(store, "machines", here).dicts(),
+        lines=ask(store, "lines", here).dicts(),
+        total=total[0] if total else {},
+        waterfall=ask(store, "waterfall", here).dicts(),
+        losses=ask(store, "downtime", {**here, "limit": str(TOP)}).dicts(),
+        anomalies=flags,
+        rows={row["table"]: row["rows"] for row in ask(store, "rows", {"site": site}).dicts()},
+        found=None if planted is None else compare(list(planted), flags),
+    )  # fmt: skip
+
+
+def compare(planted: Sequence[Planted], flags: Sequence[Row]) -> Found:
+    """Which planted anomalies have a flag on the same signal within two minutes of them."""
+    spans = [(row["machine"], row["signal"], *_span(row)) for row in flags]
+    by_kind: dict[str, tuple[int, int]] = {}
+    missed, hit = [], [False] * len(spans)
+    for one in planted:
+        near = [
+            number for number, (machine, signal, first, last) in enumerate(spans)
+            if machine == one.machine and signal in (one.signal, "")
+            and first <= one.last + NEAR_MS and last >= one.first - NEAR_MS
+        ]  # fmt: skip
+        for number in near:
+            hit[number] = True
+        put, got = by_kind.get(one.kind, (0, 0))
+        by_kind[one.kind] = (put + 1, got + bool(near))
+        if not near:
+            missed.append((one.machine, one.signal, one.kind, one.first))
+    found = sum(got for _, got in by_kind.values())
+    return Found(len(planted), found, hit.count(False), dict(sorted(by_kind.items())), missed)
+
+
+def _span(row: Row) -> tuple[int, int]:
+    first = round(_utc(row["first"]).timestamp() * 1000)
+    return first, first + round(row["seconds"] * 1000)
+
+
+def as_json(report: Report) -> str:
+    """The whole report as one JSON object."""
+    import json
+
+    return json.dumps(asdict(report), default=plain, ensure_ascii=False, indent=1)
+
+
+def plain(cell: Any) -> Any:
+    """A cell as people and JSON write it: times in ISO 8601, UTC."""
+    if isinstance(cell, datetime):
+        return _utc(cell).isoformat(timespec="milliseconds" if cell.microsecond else "seconds").replace("+00:00", "Z")
+    if isinstance(cell, date):
+        return cell.isoformat()
+    if isinstance(cell, bytes):
+        return cell.hex()
+    return cell
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+# For people
+
+
+def console() -> Console:
+    """A console that is as wide as it needs to be when its output is piped."""
+    from rich.console import Console
+
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=240, color_system=None)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:
+    """A table; numbers to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(columns):
+        cells = [row[number] for row in rows]
+        right = any(isinstance(cell, int | float) or (isinstance(cell, str) and cell.endswith(" %")) for cell in cells)
+        made.add_column(name, justify="right" if right else "left", no_wrap=right)
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    return made
+
+
+def render(report: Report, out: Console) -> None:
+    """Print the report."""
+    stretch = f"{report.start:%Y-%m-%d %H:%M} to {report.end:%Y-%m-%d %H:%M} UTC"
+    out.print(f"Site {report.site}, {stretch}", style="bold", markup=False)
+    head = ("machine", "OEE", "A", "P", "Q", "coverage", "parts", "good")
+    rows = [[row["machine"], *_ratios(row), row["total"], row["good"]] for row in report.machines]
+    if report.total:
+        rows.append(["all machines", *_ratios(report.total), report.total["total"], report.total["good"]])
+    out.print(table(head, rows, "Machines"))
+    if report.lines:
+        out.print(table(
+            ("line", "OEE", "coverage", "held back by", "its A", "its P", "its Q", "starved/blocked min", "good"),
+            [[row["line"], _percent(row["oee"], row["oee_null"]), _percent(row["coverage"]), row["constraint_machine"],
+              _percent(row["constraint_a"]), _percent(row["constraint_p"]), _percent(row["constraint_q"]),
+              row["starved_blocked_min"], row["good"]] for row in report.lines],
+            "Lines (good parts at the exit, at the pace of the slowest station)",
+        ))  # fmt: skip
+    _render_losses(report, out)
+    _render_anomalies(report, out)
+    counts = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count)
+    out.print(f"Rows in the store: {counts}", markup=False)
+    for note in report.notes:
+        out.print(note, markup=False)
+
+
+def _render_losses(report: Report, out: Console) -> None:
+    steps = [[row["step"], f"{row['minutes']:,.1f}", _percent((row["percent"] or 0) / 100)] for row in report.waterfall]
+    out.print(table(("planned time, all machines", "min", "of it"), steps, "Where the time went"))
+    stops = [
+        [row["state"] + (" (micro)" if row["micro"] else ""), row["reason"], row["minutes"], row["stops"],
+         row["longest_min"], row["worst_machine"]]
+        for row in report.losses
+    ]  # fmt: skip
+    head = ("state", "reason", "min", "stops", "longest min", "most of it on")
+    out.print(table(head, stops, "Top losses"))
+
+
+def _render_anomalies(report: Report, out: Console) -> None:
+    rows = [
+        [f"{_utc(row['first']):%H:%M:%S}", row["machine"], row["signal"], row["kind"], row["score"], row["message"]]
+        for row in report.anomalies[:TOP]
+    ]
+    title = f"Anomalies: {len(report.anomalies)} flags" + (", the latest:" if len(report.anomalies) > TOP else "")
+    out.print(table(("first", "machine", "signal", "kind", "score", "what"), rows, title))
+    if report.found is not None:
+        kinds = ", ".join(f"{kind} {got}/{put}" for kind, (put, got) in report.found.by_kind.items())
+        out.print(
+            f"Planted by the simulator: {report.found.planted}; found: {report.found.found} ({kinds});"
+            f" flags on nothing planted: {report.found.other_flags}", markup=False,
+        )  # fmt: skip
+
+
+def _ratios(row: Row) -> list[str]:
+    return [_percent(row["oee"], row["oee_null"]), *(_percent(row[name]) for name in ("a", "p", "q", "coverage"))]
+
+
+def _percent(ratio: float | None, why: str = "") -> str:
+    return f"{100 * ratio:.1f} %" if ratio is not None else why.replace("_", " ") or "-"
