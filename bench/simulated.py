@@ -1,6 +1,6 @@
 """A simulated week of 12 machines through the whole line, against the simulator's truth: every row, every integer.
 
-    python bench/simulated.py [--hours 168] [--dirt "" --dirt repeat=0.02,shuffle] [--home DIR]
+    python bench/simulated.py [--hours 168] [--dirt "" --dirt repeat=0.02,shuffle] [--home DIR] [OPTIONS OF SIMULATE]
 
 Starts a stack of its own (Kafka and the store); for each --dirt a line of its own with two workers and a sink. Exit
 code 1 when any integer column of any row differs. tests/live/test_simulated_line.py does the same with a few hours.
@@ -70,13 +70,13 @@ def main() -> int:
     parser.add_argument("--hours", default="168")
     parser.add_argument("--dirt", action="append", help='default: "" and repeat=0.02,shuffle')
     parser.add_argument("--home", type=Path, help="folder of the stack; default: a temporary one")
-    given = parser.parse_args()
+    given, more = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         home = given.home or Path(temporary) / "home"
-        return run(given.hours, given.dirt or ["", "repeat=0.02,shuffle"], home, Path(temporary))
+        return run([f"--hours={given.hours}", *more], given.dirt or ["", "repeat=0.02,shuffle"], home, Path(temporary))
 
 
-def run(hours: str, dirts: Sequence[str], home: Path, folder: Path) -> int:
+def run(arguments: Sequence[str], dirts: Sequence[str], home: Path, folder: Path) -> int:
     """Start a stack, run a line per dirt, print what came of it."""
     from pipeline.local.machine import free_port
     from pipeline.local.stack import Stack
@@ -94,7 +94,7 @@ def run(hours: str, dirts: Sequence[str], home: Path, folder: Path) -> int:
             mine = folder / str(number)
             mine.mkdir()
             names = {"topic_prefix": f"line{number}.", "database": f"line{number}", "partitions": 4}
-            outcome = through(load({**placed, **names}, {}), mine, [f"--hours={hours}", f"--dirt={dirt}"])
+            outcome = through(load({**placed, **names}, {}), mine, [*arguments, f"--dirt={dirt}"])
             print(f"--dirt {dirt!r}\n{outcome.said}{outcome.comparison}")
             print(", ".join(f"{name} {value:.1f} s" for name, value in outcome.seconds.items()))
             wrong += bool(outcome.comparison.differences) + any(outcome.codes)
