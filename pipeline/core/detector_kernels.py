@@ -19,25 +19,34 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Fields of a signal.
 (
-    AT, X, ENTERED, BASE, COUNT, STEP, ALL_LEVEL, ALL_SCALE, LOCAL, WARM, FAST, SLOW, FAST_SCALE, SLOW_SCALE,
-    ONSET, SIDE, BAD, BAD_FIRST, BAD_SCORE, BAD_VALUE, BAD_LEVEL, BAD_SCALE, LAST_BAD, HOLD_FIRST, HOLD,
-    EVIDENCE, USUAL_EVIDENCE, QUANTUM,
-) = range(28)  # fmt: skip
-SIGNAL_FIELDS = 28
-# Fields of a flag; three flags can be open on one signal.
+    AT, X, ENTERED, BASE, COUNT, STEP, ALL_LEVEL, ALL_SCALE, QUANTUM, LOCAL, WARM, FAST, SLOW, FAST_SCALE, SLOW_SCALE,
+    ONSET, SIDE, BAD, BAD_FIRST, BAD_SCORE, BAD_VALUE, BAD_LEVEL, BAD_SCALE, LAST_BAD, HOLD_FIRST, HOLD, EVIDENCE,
+    USUAL_EVIDENCE, MISSED, USUAL_MISSED, OFFSET, OFFSET_SEEN, RENEWED, LAGGED, PLAIN_ERROR, LAG_ERROR, PIECE,
+    PIECE_SUM, PIECE_FROM, PIECE_BASE, PIECE_BEFORE, X_SPREAD, X_CHANGE, PULL, LAG_OFFSET, LAG_OFFSET_SEEN, COMPARED,
+    PEAK, PEAK_NOW, PEAK_AT,
+) = range(50)  # fmt: skip
+SIGNAL_FIELDS = 50
+# Fields of a flag; four flags can be open on one signal.
 KIND, FIRST, LAST, SCORE, VALUE, EXPECTED, LOW, HIGH, DUE, SAID = range(10)
 FLAG_FIELDS = 10
-LEARNED_FLAG, LIMIT_FLAG, FLAT_FLAG = (SIGNAL_FIELDS + i * FLAG_FIELDS for i in range(3))
-# Fields of a context.
-SEEN, VISITS, LEVEL, SCALE, SPREAD, REPEATS = range(6)
-CONTEXT_FIELDS = 6
-CONTEXTS_FROM = SIGNAL_FIELDS + 3 * FLAG_FIELDS
+LEARNED_FLAG, LIMIT_FLAG, FLAT_FLAG, GAP_FLAG = (SIGNAL_FIELDS + i * FLAG_FIELDS for i in range(4))
+FLAGS = LEARNED_FLAG, LIMIT_FLAG, FLAT_FLAG, GAP_FLAG
+# Fields of a context, of which each (state, product) has two: just entered, and settled.
+SEEN, LEVEL, SCALE, SPREAD, LAG_SCALE, REPEATS, FLAGGED = range(7)
+CONTEXT_FIELDS = 7
+CONTEXTS = 14
+CONTEXTS_FROM = SIGNAL_FIELDS + len(FLAGS) * FLAG_FIELDS
+# The lag model, per (state, product): pieces of time seen, their mean, and the mean change to the next piece.
+PIECES, PIECE_MEAN, PIECE_CHANGE = range(3)
+LAG_FIELDS = 3
+LAGS_FROM = CONTEXTS_FROM + 2 * CONTEXTS * CONTEXT_FIELDS
+FIELDS = LAGS_FROM + CONTEXTS * LAG_FIELDS
 # Kinds of flags.
-NONE, SPIKE, SHIFT, DRIFT, LIMIT, FLATLINE = range(6)
+NONE, SPIKE, SHIFT, DRIFT, LIMIT, FLATLINE, GAP = range(7)
 # Columns of a report.
 ROW, WHEN, CLOSED, R_KIND, R_FIRST, R_LAST, R_SCORE, R_VALUE, R_EXPECTED, R_LOW, R_HIGH = range(11)
 REPORT_FIELDS = 11
-REPORTS_PER_SAMPLE = 6
+REPORTS_PER_SAMPLE = 8
 # Columns of a signal's configuration.
 C_LOW, C_HIGH, C_FLATLINE, C_LEARN = range(4)
 
@@ -46,7 +55,9 @@ PARAMETERS = {
     "warm_samples": 100.0,  # samples of a context before it is judged
     "warm_all": 300.0,  # samples of a signal before any judgement
     "memory_samples": 3000.0,  # memory of level and scale, at least
-    "memory_ms": 8 * 3600e3,
+    "memory_ms": 10 * 3600e3,
+    "offset_ms": 3 * 3600e3,  # memory of what all running contexts share: wear, ambience
+    "offset_samples": 1000.0,
     "settle_ms": 30e3,  # after a change of state a signal is in a context of its own for so long
     "fast_samples": 5.0,
     "fast_ms": 60e3,
@@ -61,19 +72,28 @@ PARAMETERS = {
     "quiet_ms": 300e3,  # a flag ends when nothing was wrong for so long ...
     "quiet_samples": 10.0,  # ... and so many samples
     "accept_ms": 4 * 3600e3,  # what lasts longer is the new normal
-    "accept_samples": 300.0,
+    "accept_samples": 1200.0,
     "flat_ms": 300e3,
     "flat_evidence": 30.0,
     "grow_ms": 60e3,
     "clip": 3.0,
     "mean_clip": 6.0,
     "floor": 0.01,
+    "gap_ms": 300e3,
+    "gap_samples": 60.0,
+    "habit": 0.15,
+    "habit_ms": 3 * 86400e3,
+    "young_ms": 3600e3,
+    "piece_ms": 30e3,
+    "piece_memory": 1000.0,
+    "offset_pieces": 360.0,
 }
 NAMES = tuple(PARAMETERS)
 (
-    WARM_SAMPLES, WARM_ALL, MEMORY_SAMPLES, MEMORY_MS, SETTLE_MS, FAST_SAMPLES, FAST_MS, SLOW_SAMPLES, SLOW_MS,
-    P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS, QUIET_SAMPLES, ACCEPT_MS,
-    ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR,
+    WARM_SAMPLES, WARM_ALL, MEMORY_SAMPLES, MEMORY_MS, OFFSET_MS, OFFSET_SAMPLES, SETTLE_MS, FAST_SAMPLES, FAST_MS,
+    SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
+    QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
+    GAP_SAMPLES, HABIT, HABIT_MS, YOUNG_MS, PIECE_MS, PIECE_MEMORY, OFFSET_PIECES,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e150
 
@@ -192,23 +212,89 @@ def check_flatline(f: Floats, c: Floats, config: Floats, p: Floats, x: float, at
 
 @compiled
 def learn_context(
-    f: Floats, c: Floats, p: Floats, x: float, memory: float, trust: float, entered: bool, floor: float
+    f: Floats,
+    c: Floats,
+    p: Floats,
+    x: float,
+    memory: float,
+    trust: float,
+    wears: bool,
+    floor: float,
+    lag_known: bool,
 ) -> None:
     """Level and scale of a context: means of clipped deviations, so that an outlier moves them little."""
     c[SEEN] += 1.0
-    if entered:
-        c[VISITS] += 1.0
+    offset = f[OFFSET] if wears else 0.0
     if c[SEEN] == 1.0:
-        c[LEVEL], c[SCALE], c[REPEATS] = x, 0.0, 0.5
+        c[LEVEL], c[REPEATS] = x - offset, 0.5
         return
     a = trust / min(c[SEEN], memory)
-    r = clipped(x - c[LEVEL], p[CLIP] * max(c[SCALE], floor) if c[SEEN] > 20.0 else BIG)
+    r = clipped(x - offset - c[LEVEL], p[CLIP] * max(c[SCALE], floor) if c[SEEN] > 20.0 else BIG)
+    if wears and c[SEEN] >= p[WARM_SAMPLES]:
+        f[OFFSET_SEEN] += 1.0
+        f[OFFSET] += r * trust / min(f[OFFSET_SEEN] + 10.0, max(p[OFFSET_SAMPLES], p[OFFSET_MS] / max(f[STEP], 1.0)))
     c[LEVEL] += a * r
     c[SCALE] += a * (1.2533 * abs(r) - c[SCALE])
     near = clipped(x - f[LOCAL], 4.0 * max(c[SPREAD], floor) if c[SEEN] > 20.0 else BIG)
     c[SPREAD] += a * (1.2533 * abs(near) - c[SPREAD])
+    if lag_known:
+        if c[LAG_SCALE] == 0.0:
+            c[LAG_SCALE] = c[SCALE]
+        lag = clipped(x - f[LAGGED], p[CLIP] * max(c[LAG_SCALE], floor))
+        c[LAG_SCALE] += min(3.0 * a, 1.0) * (1.2533 * abs(lag) - c[LAG_SCALE])
     c[REPEATS] += (1.0 / min(c[SEEN] + 2.0, memory)) * ((1.0 if x == f[X] else 0.0) - c[REPEATS])
     c[REPEATS] = max(c[REPEATS], 1e-3)
+
+
+@compiled
+def follow_lag(f: Floats, g: Floats, x: float, at: float, wears: bool, p: Floats) -> bool:
+    """Where the signal would be by now if it tended exponentially to the target of each context it was in.
+
+    False: not known in this context yet; then it just follows the signal."""
+    if f[COUNT] == 0.0:
+        f[LAGGED] = x
+    fresh = wears and f[LAG_OFFSET_SEEN] < 20.0
+    if f[PULL] <= 0.0 or g[PIECES] < 20.0 or fresh:
+        f[LAGGED] += 0.1 * (x - f[LAGGED])
+        return False
+    target = g[PIECE_MEAN] + g[PIECE_CHANGE] / f[PULL] + (f[LAG_OFFSET] if wears else 0.0)
+    keep = (1.0 - f[PULL]) ** min((at - f[AT]) / max(p[PIECE_MS], f[STEP]), 1000.0)
+    f[LAGGED] = target + (f[LAGGED] - target) * keep
+    return True
+
+
+@compiled
+def learn_lag(f: Floats, g: Floats, x: float, at: float, base: int, wears: bool, trust: float, p: Floats) -> None:
+    """Regression of the change from piece to piece of time on the piece's mean, one intercept per context."""
+    length = max(p[PIECE_MS], f[STEP])
+    if f[PIECE_BASE] != base + 1.0 or at - f[AT] > 2.0 * length:
+        f[PIECE_BASE], f[PIECE], f[PIECE_SUM], f[PIECE_FROM], f[PIECE_BEFORE] = base + 1.0, 0.0, 0.0, at, math.nan
+    elif at - f[PIECE_FROM] >= length and f[PIECE] > 0.0:
+        mean, before = f[PIECE_SUM] / f[PIECE], f[PIECE_BEFORE]
+        f[PIECE], f[PIECE_SUM], f[PIECE_FROM], f[PIECE_BEFORE] = 0.0, 0.0, at, mean
+        if not math.isnan(before):
+            learn_piece(f, g, before, mean - before, wears, trust, p)
+    f[PIECE] += 1.0
+    f[PIECE_SUM] += x
+
+
+@compiled
+def learn_piece(f: Floats, g: Floats, mean: float, change: float, wears: bool, trust: float, p: Floats) -> None:
+    if wears and f[PULL] > 0.0 and g[PIECES] >= 20.0:
+        seen = (change + f[PULL] * mean - g[PIECE_CHANGE]) / f[PULL] - g[PIECE_MEAN]
+        f[LAG_OFFSET_SEEN] += 1.0
+        f[LAG_OFFSET] += trust * (seen - f[LAG_OFFSET]) / min(f[LAG_OFFSET_SEEN], p[OFFSET_PIECES])
+    if wears:
+        change -= f[PULL] * f[LAG_OFFSET]
+    g[PIECES] += 1.0
+    a = (trust if g[PIECES] > 1.0 else 1.0) / min(g[PIECES], p[PIECE_MEMORY])
+    dx, dc = mean - g[PIECE_MEAN], change - g[PIECE_CHANGE]
+    g[PIECE_MEAN] += a * dx
+    g[PIECE_CHANGE] += a * dc
+    if g[PIECES] > 1.0:
+        f[X_SPREAD] += (1.0 - a) * dx * dx - f[X_SPREAD] / p[PIECE_MEMORY]
+        f[X_CHANGE] += (1.0 - a) * dx * dc - f[X_CHANGE] / p[PIECE_MEMORY]
+        f[PULL] = min(max(-f[X_CHANGE] / f[X_SPREAD], 0.0), 0.9) if f[X_SPREAD] > 0.0 else 0.0
 
 
 @compiled
@@ -258,6 +344,21 @@ def raise_bad(f: Floats, kind: float, wide: float) -> None:
 
 
 @compiled
+def usual_peak(f: Floats, p: Floats, surprise: float, at: float) -> float:
+    """Factor on the thresholds (at least 1): higher for a signal that is hardly known, or that often strays so far."""
+    tail: float = max(1.0, 1.1 * f[PEAK])
+    young = max(p[YOUNG_MS] / max(f[STEP], 1.0), p[WARM_ALL])
+    if f[PEAK_NOW] > 0.0 and at - f[PEAK_AT] > max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP]):
+        f[PEAK] += p[HABIT] * (min(f[PEAK_NOW], 2.5 * max(f[PEAK], 1.0)) - f[PEAK])
+        f[PEAK_NOW] = 0.0
+    if surprise > 0.7:
+        f[PEAK_NOW], f[PEAK_AT] = max(f[PEAK_NOW], surprise), at
+    f[PEAK] *= 1.0 - min(1.0, max(at - f[AT], 0.0) / max(p[HABIT_MS], 1000.0 * f[STEP]))
+    tail *= 1.0 + 0.6 * young / (young + f[WARM])
+    return tail
+
+
+@compiled
 def judge(
     f: Floats, p: Floats, single: float, x: float, at: float, level: float, scale: float, row: int, reports: Floats,
     n: int,
@@ -266,6 +367,8 @@ def judge(
     fast = min(abs(f[FAST]) / p[FAST_EFFECT], abs(f[FAST]) / (p[SHIFT_SCALES] * max(f[FAST_SCALE], 1e-3)))
     slow = min(abs(f[SLOW]) / p[SLOW_EFFECT], abs(f[SLOW]) / (p[SHIFT_SCALES] * max(f[SLOW_SCALE], 1e-3)))
     mean = max(fast, slow) if abs(f[FAST]) >= 0.5 * p[SLOW_EFFECT] else 0.0  # the slow mean alone is an echo
+    tail = usual_peak(f, p, max(single, mean), at)
+    single, mean = single / tail, mean / tail
     score = score_of(max(single, mean))
     o = LEARNED_FLAG
     if single >= 1.0:
@@ -273,7 +376,9 @@ def judge(
     lasts = mean >= 1.0 or f[BAD] > p[SPIKE_SAMPLES]
     kind = f[o + KIND]
     if lasts:
-        first = f[ONSET] if mean >= 1.0 and f[SIDE] != 0.0 else (f[BAD_FIRST] if f[BAD] > 0.0 else at)
+        first = f[ONSET] if mean >= 1.0 and f[SIDE] != 0.0 else at
+        if f[BAD] > 0.0:
+            first = min(first, f[BAD_FIRST])
         if kind == SPIKE:
             n = close_flag(f, o, row, at, reports, n)
             kind = 0.0
@@ -286,7 +391,7 @@ def judge(
             raise_bad(f, kind, p[P_SPIKE])
     elif kind >= SHIFT and mean >= 0.5:
         f[o + LAST] = at
-    if single < 1.0 and f[BAD] > 0.0:
+    if single < 0.5 and f[BAD] > 0.0:
         if kind == NONE:
             raise_bad(f, float(SPIKE), p[P_SPIKE])
         f[BAD] = 0.0
@@ -294,48 +399,83 @@ def judge(
 
 
 @compiled
-def forget(f: Floats) -> None:
-    """What was learned of levels is void: warm up anew (flags and sampling stay)."""
-    f[COUNT], f[FAST], f[SLOW], f[SIDE], f[BAD], f[WARM] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    f[FAST_SCALE], f[SLOW_SCALE], f[ALL_SCALE] = 0.0, 0.0, 0.0
-    f[CONTEXTS_FROM:] = 0.0
+def expectation(
+    f: Floats, c: Floats, p: Floats, x: float, offset: float, floor: float, lag_known: bool
+) -> tuple[float, float]:
+    """Level and scale by the model that fits this signal better; not clear yet: by the one that x fits better."""
+    young = 1.0 + 10.0 / max(c[SEEN], 1.0)
+    plain, plain_scale = c[LEVEL] + offset, max(c[SCALE] * young, floor)
+    lag, lag_scale = f[LAGGED], max(c[LAG_SCALE], c[SPREAD], 1.2533 * f[LAG_ERROR], floor) * young
+    if f[LAG_ERROR] < 0.6 * f[PLAIN_ERROR]:
+        return lag, lag_scale
+    settled = f[COMPARED] * f[STEP] >= p[YOUNG_MS] and f[COMPARED] >= p[WARM_ALL]
+    if f[PLAIN_ERROR] < 0.6 * f[LAG_ERROR] or settled or not lag_known:
+        return plain, plain_scale
+    if abs(x - lag) * plain_scale < abs(x - plain) * lag_scale:
+        return lag, lag_scale
+    return plain, plain_scale
+
+
+@compiled
+def learn_all(
+    f: Floats, c: Floats, g: Floats, p: Floats, x: float, at: float, base: int, memory: float, wears: bool,
+    floor: float, lag_known: bool,
+) -> None:  # fmt: skip
+    trust = 1.0 / (1.0 + f[SLOW] ** 4)  # what may be the beginning of a drift is learned with reserve
+    if f[WARM] > 0.0:
+        a = 1.0 / min(f[WARM], memory)
+        f[FAST_SCALE] += a * trust * (min(1.2533 * abs(f[FAST]), 1.0) - f[FAST_SCALE])
+        f[SLOW_SCALE] += a * trust * (min(1.2533 * abs(f[SLOW]), 1.0) - f[SLOW_SCALE])
+    if lag_known:
+        f[COMPARED] += 1.0
+        a = 1.0 / min(f[COMPARED], max(p[OFFSET_SAMPLES], p[OFFSET_MS] / max(f[STEP], 1.0)))
+        offset = f[OFFSET] if wears else 0.0
+        f[PLAIN_ERROR] += a * (min(abs(x - c[LEVEL] - offset), 10.0 * f[ALL_SCALE]) - f[PLAIN_ERROR])
+        f[LAG_ERROR] += a * (min(abs(x - f[LAGGED]), 10.0 * f[ALL_SCALE]) - f[LAG_ERROR])
+    learn_lag(f, g, x, at, base, wears, trust, p)
+    learn_context(f, c, p, x, memory, trust, wears, floor, lag_known)
+    learn_signal(f, x, memory)
 
 
 @compiled
 def learned(
-    f: Floats, c: Floats, p: Floats, x: float, at: float, entered: bool, row: int, reports: Floats, n: int
-) -> tuple[float, int]:
+    f: Floats, c: Floats, g: Floats, p: Floats, x: float, at: float, base: int, entered: bool, wears: bool, row: int,
+    reports: Floats, n: int,
+) -> tuple[float, int]:  # fmt: skip
     """Judge a sample by what was learned before it, then learn it. NaN as score: still warming up."""
     step = max(f[STEP], 1.0)
     memory = max(p[MEMORY_SAMPLES], p[MEMORY_MS] / step)
-    score, trust = math.nan, 1.0
+    score = math.nan
     quantum = 0.5 * f[QUANTUM] if f[QUANTUM] < BIG else 0.0
     floor = max(p[FLOOR] * f[ALL_SCALE], quantum)
-    scale = max(c[SCALE] * (1.0 + 10.0 / max(c[SEEN], 1.0)), floor)
     if entered:
         f[LOCAL] = x
-    if c[SEEN] >= p[WARM_SAMPLES] and scale > 0.0:
-        z = clipped((x - c[LEVEL]) / scale, 100.0)
+    if wears and f[RENEWED] > 0.0:
+        f[RENEWED], f[OFFSET_SEEN], f[LAG_OFFSET_SEEN] = 0.0, 0.0, 0.0
+        if c[SEEN] > 0.0:
+            f[OFFSET] = x - c[LEVEL]
+    lag_known = follow_lag(f, g, x, at, wears, p)
+    level, scale = expectation(f, c, p, x, f[OFFSET] if wears else 0.0, floor, lag_known)
+    fresh = wears and f[OFFSET_SEEN] < p[WARM_SAMPLES]
+    stuck = f[EVIDENCE] > 10.0  # a sensor that stopped is neither judged nor learned
+    clear = f[LAG_ERROR] < 0.6 * f[PLAIN_ERROR] or f[PLAIN_ERROR] < 0.6 * f[LAG_ERROR]
+    known = lag_known or (clear and f[COMPARED] >= p[WARM_ALL])
+    if c[SEEN] >= p[WARM_SAMPLES] and scale > 0.0 and known and not fresh and not stuck:
+        z = clipped((x - level) / scale, 100.0)
         near = abs(x - f[LOCAL]) / max(c[SPREAD], quantum, 1e-3 * scale)
         follow(f, clipped(z, p[MEAN_CLIP]), max(p[FAST_SAMPLES], p[FAST_MS] / step),
                max(p[SLOW_SAMPLES], p[SLOW_MS] / step), at)  # fmt: skip
         f[WARM] += 1.0
         if f[WARM] >= p[WARM_ALL]:
             single = max(abs(z), min(near, 100.0) if abs(z) > 2.0 else 0.0) / p[P_SPIKE]
-            score, n = judge(f, p, single, x, at, c[LEVEL], scale, row, reports, n)
-        if f[LEARNED_FLAG + KIND] == NONE:
-            a = 1.0 / min(f[WARM], memory)
-            trust = 1.0 / (1.0 + f[SLOW] ** 4)  # what may be the beginning of a drift is learned with reserve
-            fast = min(1.2533 * abs(f[FAST]), 1.0)
-            slow = min(1.2533 * abs(f[SLOW]), 1.0)
-            f[FAST_SCALE] += a * trust * (fast - f[FAST_SCALE])
-            f[SLOW_SCALE] += a * trust * (slow - f[SLOW_SCALE])
-    if f[LEARNED_FLAG + KIND] < SHIFT:
-        learn_context(f, c, p, x, memory, trust, entered, floor)
-        learn_signal(f, x, memory)
-    elif at - f[LEARNED_FLAG + FIRST] > max(p[ACCEPT_MS], p[ACCEPT_SAMPLES] * step):
-        n = close_flag(f, LEARNED_FLAG, row, at, reports, n)
-        forget(f)
+            score, n = judge(f, p, single, x, at, level, scale, row, reports, n)
+    if f[LEARNED_FLAG + KIND] >= SHIFT:
+        c[FLAGGED] += 1.0
+        if c[FLAGGED] >= p[ACCEPT_SAMPLES] and (c[FLAGGED] > c[SEEN] or c[FLAGGED] * step > p[ACCEPT_MS]):
+            n = close_flag(f, LEARNED_FLAG, row, at, reports, n)
+            c[:], g[:], f[FAST], f[SLOW], f[SIDE], f[BAD] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    elif not stuck:
+        learn_all(f, c, g, p, x, at, base, memory, wears, floor, lag_known)
     f[LOCAL] += 0.3 * clipped(x - f[LOCAL], max(4.0 * c[SPREAD], 0.1 * scale))
     return score, n
 
@@ -350,29 +490,44 @@ def step_time(f: Floats, at: float) -> None:
 
 
 @compiled
+def missing(f: Floats, p: Floats, at: float, live: bool) -> None:
+    """No number at an instant at which the machine was sampled: a gap, if the signal does not use to pause so long."""
+    f[MISSED] += 1.0
+    if not live or f[BASE] == 0.0:
+        f[MISSED] = 0.0
+    elif f[MISSED] >= p[GAP_SAMPLES] + 5.0 * f[USUAL_MISSED] and at - f[AT] >= p[GAP_MS] and f[COUNT] >= p[WARM_ALL]:
+        score = 1.0 - 0.5 * math.exp((f[AT] - at) / 36e5)
+        raise_flag(f, GAP_FLAG, float(GAP), f[AT], at, score, f[X], math.nan, math.nan, math.nan)
+
+
+@compiled
 def sample(
-    f: Floats, config: Floats, p: Floats, x: float, at: float, base: int, live: bool, row: int, reports: Floats, n: int
-) -> tuple[float, int]:
+    f: Floats, config: Floats, p: Floats, x: float, at: float, base: int, renewing: int, live: bool, wears: bool,
+    row: int, reports: Floats, n: int,
+) -> tuple[float, int]:  # fmt: skip
     """One sample of one signal; its score and the number of reports written so far."""
     if f[BASE] == 0.0:
         f[AT], f[X], f[HOLD_FIRST], f[QUANTUM] = at, x, at, BIG
     else:
         step_time(f, at)
+    if f[MISSED] > 0.0:
+        f[USUAL_MISSED] = max(f[USUAL_MISSED], f[MISSED] if f[GAP_FLAG + KIND] == NONE else 0.0)
+        f[MISSED] = 0.0
     moved = f[BASE] != base + 1.0
     if moved:
+        if f[BASE] == renewing + 1.0:
+            f[RENEWED] = 1.0  # parts were changed: what wears starts anew
         f[BASE], f[ENTERED] = base + 1.0, at
     settled = at - f[ENTERED] >= p[SETTLE_MS]
     entered = moved or (settled and f[AT] - f[ENTERED] < p[SETTLE_MS])
     o = CONTEXTS_FROM + (2 * base + (1 if settled else 0)) * CONTEXT_FIELDS
     c = f[o : o + CONTEXT_FIELDS]
+    g = LAGS_FROM + base * LAG_FIELDS
     check_limits(f, config, x, at)
     check_flatline(f, c, config, p, x, at, live)
     score = math.nan
     if config[C_LEARN] > 0.0:
-        score, n = learned(f, c, p, x, at, entered, row, reports, n)
-    quiet = max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP])
-    for flag in (LEARNED_FLAG, LIMIT_FLAG, FLAT_FLAG):
-        n = tend_flag(f, flag, row, at, quiet, p[GROW_MS], reports, n)
+        score, n = learned(f, c, f[g : g + LAG_FIELDS], p, x, at, base, entered, wears, row, reports, n)
     f[AT], f[X] = at, x
     return score, n
 
@@ -380,7 +535,7 @@ def sample(
 @entry
 def run(
     signals: Floats, rows: NDArray[np.int64], configs: Floats, p: Floats, at: NDArray[np.int64], values: Floats,
-    base: int, live: bool, start: int, reports: Floats, scores: Floats,
+    base: int, renewing: int, live: bool, wears: bool, start: int, reports: Floats, scores: Floats,
 ) -> tuple[int, int]:  # fmt: skip
     """Samples of some signals [k, n] from flat position `start` on, signal by signal; returns where it stopped (the
     end, or where `reports` was full) and the number of reports. `scores` is [k, n], or [0, 0] when not wanted."""
@@ -391,23 +546,29 @@ def run(
             return position, n
         k, i = position // samples, position % samples
         x, row = values[k, i], rows[k]
-        f = signals[row]
-        if not abs(x) < BIG or at[i] < f[AT]:
+        if row < 0 or at[i] < signals[row, AT]:
             continue
-        score, n = sample(f, configs[k], p, x, float(at[i]), base, live, row, reports, n)
-        if scores.shape[0] > 0:
-            scores[k, i] = score
+        f, now = signals[row], float(at[i])
+        if abs(x) < BIG:
+            score, n = sample(f, configs[k], p, x, now, base, renewing, live, wears, row, reports, n)
+            if scores.shape[0] > 0:
+                scores[k, i] = score
+        else:
+            missing(f, p, now, live)
+        quiet = max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP])
+        for flag in FLAGS:
+            n = tend_flag(f, flag, row, now, quiet, p[GROW_MS], reports, n)
     return rows.shape[0] * samples, n
 
 
 @entry
 def silence(signals: Floats, p: Floats, at: float, reports: Floats) -> int:
-    """End the flags of signals that were quiet until `at`; returns the number of reports (at most three a signal)."""
+    """End the flags of signals that were quiet until `at`; returns the number of reports (at most four a signal)."""
     n = 0
     for row in range(signals.shape[0]):
         f = signals[row]
         quiet = max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP])
-        for flag in (LEARNED_FLAG, LIMIT_FLAG, FLAT_FLAG):
+        for flag in FLAGS:
             if f[flag + KIND] != NONE and at - f[flag + LAST] > quiet:
                 n = close_flag(f, flag, row, at, reports, n)
     return n

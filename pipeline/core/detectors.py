@@ -14,10 +14,12 @@ from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfi
 
 DETECTOR = "default"
 VERSION = 1
-CONTEXTS = 12  # (state, product) pairs remembered per machine; the one longest unused makes room
+CONTEXTS = kernels.CONTEXTS  # (state, product) pairs remembered per machine; the one longest unused makes room
 SIGNALS = 2000  # signals watched per machine; more are stored but not judged
-FIELDS = kernels.CONTEXTS_FROM + 2 * CONTEXTS * kernels.CONTEXT_FIELDS
-KINDS = ("", "spike", "shift", "drift", "limit", "flatline")
+KINDS = ("", "spike", "shift", "drift", "limit", "flatline", "gap")
+FLAG_OF = {
+    kernels.LIMIT: kernels.LIMIT_FLAG, kernels.FLATLINE: kernels.FLAT_FLAG, kernels.GAP: kernels.GAP_FLAG,
+}  # fmt: skip
 REPORTS = 64
 NO_SCORES = np.empty((0, 0))
 DEFAULT = SignalConfig("")
@@ -38,7 +40,7 @@ class MachineDetectors:
         self._p = np.array(list({**kernels.PARAMETERS, **(parameters or {})}.values()), dtype=np.float64)
         self._rows: dict[str, int] = {}
         self._units: list[str] = []
-        self._signals: Floats = np.zeros((0, FIELDS))
+        self._signals: Floats = np.zeros((0, kernels.FIELDS))
         self._contexts: dict[tuple[str, str], int] = {}  # in order of last use
         self._opened: dict[tuple[int, int], tuple[int, str, str]] = {}  # (row, kind): first, state, product
         self._heard: int | None = None
@@ -48,9 +50,7 @@ class MachineDetectors:
     def observe(
         self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig]
     ) -> list[Anomaly]:
-        """Judge, then learn, samples in event-time order, each once, all in one state and product.
-
-        Replace `configs` when it changes; do not change it in place."""
+        """Judge, then learn, samples in event-time order, each once, all in one state and product."""
         return self._observe(block, state, product, configs, NO_SCORES)
 
     def score(
@@ -68,7 +68,7 @@ class MachineDetectors:
         Call it with every message and tick, after `observe` of the samples up to `watermark`."""
         found = self._gaps(watermark, last_message, config.stale_after_ms)
         if self._opened:
-            reports = np.empty((3 * len(self._signals), kernels.REPORT_FIELDS))
+            reports = np.empty((len(kernels.FLAGS) * len(self._signals), kernels.REPORT_FIELDS))
             n = kernels.silence(self._signals, self._p, float(watermark), reports)
             found += self._flags(reports[:n], "", "")
             for key in [key for key in self._opened if not self._is_open(*key)]:
@@ -84,7 +84,7 @@ class MachineDetectors:
         """The whole state, for msgpack; `unpack` goes on bit for bit."""
         return {
             "version": VERSION,
-            "fields": FIELDS,
+            "fields": kernels.FIELDS,
             "names": list(self._rows),
             "units": self._units,
             "signals": self._signals.tobytes(),
@@ -98,11 +98,11 @@ class MachineDetectors:
     def unpack(cls, packed: Mapping[str, Any], parameters: Mapping[str, float] | None = None) -> MachineDetectors:
         """The detectors that were packed; those of another version start to learn anew."""
         new = cls(parameters)
-        if packed["version"] != VERSION or packed["fields"] != FIELDS:
+        if packed["version"] != VERSION or packed["fields"] != kernels.FIELDS:
             return new
         new._rows = {name: row for row, name in enumerate(packed["names"])}
         new._units = list(packed["units"])
-        new._signals = np.frombuffer(packed["signals"]).reshape(len(new._rows), FIELDS).copy()
+        new._signals = np.frombuffer(packed["signals"]).reshape(len(new._rows), kernels.FIELDS).copy()
         new._contexts = {(state, product): base for state, product, base in packed["contexts"]}
         new._opened = {(row, kind): (first, s, p) for row, kind, first, s, p in packed["opened"]}
         new._heard, new._gap = packed["heard"], packed["gap"]
@@ -115,14 +115,15 @@ class MachineDetectors:
             return []
         rows, limits = self._planned(block, configs)
         base = self._context(state, product if state == "running" else "")
+        renewing = self._contexts.get(("maintenance", ""), -9)
         found: list[Anomaly] = []
         pieces: list[Floats] = []
         position, end = 0, len(rows) * len(block.at)
         while position < end:
             reports = np.empty((REPORTS, kernels.REPORT_FIELDS))
             position, n = kernels.run(
-                self._signals, rows, limits, self._p, block.at, block.values, base, state != "off", position,
-                reports, scores,
+                self._signals, rows, limits, self._p, block.at, block.values, base, renewing, state != "off",
+                state == "running", position, reports, scores,
             )  # fmt: skip
             if n:
                 pieces.append(reports[:n])
@@ -135,14 +136,14 @@ class MachineDetectors:
 
     def _planned(self, block: SignalBlock, configs: Mapping[str, SignalConfig]) -> tuple[NDArray[np.int64], Floats]:
         plan = self._plan
-        if plan is not None and plan[1] is configs and plan[0] == block.names:
+        if plan is not None and plan[0] == block.names and plan[1] == configs:
             return plan[2], plan[3]
         new = [name for name in dict.fromkeys(block.names) if name not in self._rows][: SIGNALS - len(self._rows)]
         for name in new:
             self._rows[name] = len(self._rows)
             self._units.append("")
         if new:
-            self._signals = np.vstack((self._signals, np.zeros((len(new), FIELDS))))
+            self._signals = np.vstack((self._signals, np.zeros((len(new), kernels.FIELDS))))
         rows = np.array([self._rows.get(name, -1) for name in block.names], dtype=np.int64)
         limits = np.full((len(rows), 4), np.nan)
         units = block.units or [""] * len(rows)
@@ -153,25 +154,31 @@ class MachineDetectors:
             known = (config.low, config.high, config.flatline_ms)
             limits[k, :3] = [np.nan if value is None else value for value in known]
             limits[k, kernels.C_LEARN] = config.learn
-        self._plan = (list(block.names), configs, rows, limits)
+        self._plan = (list(block.names), dict(configs), rows, limits)
         return rows, limits
 
     def _context(self, state: str, product: str) -> int:
+        """The number of a context; a new one takes the place of the one longest unused when there are too many."""
         key = (state, product)
         base = self._contexts.pop(key, None)
         if base is None:
             base = len(self._contexts)
             if base >= CONTEXTS:
                 base = self._contexts.pop(next(iter(self._contexts)))
-                start = kernels.CONTEXTS_FROM + 2 * base * kernels.CONTEXT_FIELDS
-                self._signals[:, start : start + 2 * kernels.CONTEXT_FIELDS] = 0.0
-                last = self._signals[:, kernels.BASE]
-                last[last == base + 1] = -1.0
+                self._forget(base)
         self._contexts[key] = base
         return base
 
+    def _forget(self, base: int) -> None:
+        start = kernels.CONTEXTS_FROM + 2 * base * kernels.CONTEXT_FIELDS
+        self._signals[:, start : start + 2 * kernels.CONTEXT_FIELDS] = 0.0
+        start = kernels.LAGS_FROM + base * kernels.LAG_FIELDS
+        self._signals[:, start : start + kernels.LAG_FIELDS] = 0.0
+        last = self._signals[:, kernels.BASE]
+        last[last == base + 1] = -1.0
+
     def _is_open(self, row: int, kind: int) -> bool:
-        flag = {kernels.LIMIT: kernels.LIMIT_FLAG, kernels.FLATLINE: kernels.FLAT_FLAG}.get(kind, kernels.LEARNED_FLAG)
+        flag = FLAG_OF.get(kind, kernels.LEARNED_FLAG)
         return bool(self._signals[row, flag + kernels.KIND] == kind)
 
     def _flags(self, reports: Floats, state: str, product: str) -> list[Anomaly]:
@@ -246,6 +253,8 @@ def _sentence(
             if bound is not None
         )
         return f"{signal} reached {_with(number, unit)} {where}, {since}; it has to stay {bounds}."
+    if kind == "gap":
+        return f"{signal} sends nothing {where}, {since}, though the machine does; it was {_with(number, unit)} then."
     usual = f"{_number(low)} to {_with(_number(high), unit)}"
     if kind == "spike":
         return f"{signal} jumped to {_with(number, unit)} at {_clock(first)} {where}; usual is {usual}."
