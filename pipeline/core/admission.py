@@ -1,30 +1,32 @@
-"""What of a frame may be used: entries with impossible times are kept out, the rest goes on (oee.md, section 4)."""
+"""What of a frame may be used: entries with impossible times, states or counts are kept out, the rest goes on."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.model import Context, CountReading, Frame, MachineEvent, SignalBlock, StateChange
+from pipeline.core.model import STATES, Context, Correction, CountReading, Frame, MachineEvent, SignalBlock, StateChange
 
 YEAR_2000 = 946_684_800_000
-FUTURE, BEFORE_2000 = "future", "before_2000"
+FUTURE, BEFORE_2000, INVALID = "future", "before_2000", "invalid"
+MOST_READ, MOST_MADE = 10**12, 10**9  # parts on a counter, parts in one report: more is no count
+KNOWN_STATES = frozenset(STATES)
 Entry = TypeVar("Entry", StateChange, CountReading, Context, MachineEvent)
 
 
 def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counter[str]]:
-    """The frame without entries from before 2000 or from later than `max_future_ms` after its arrival.
+    """The frame without entries from before 2000, from later than `max_future_ms` after its arrival, or without sense.
 
     Returns the frame itself when all is well, and how many entries were kept out, by reason. A sample counts as one
     entry however many signals it holds.
     """
     latest = arrived + max_future_ms
-    if all(first >= YEAR_2000 and last <= latest for first, last in extents(frame)):
+    if all(first >= YEAR_2000 and last <= latest for first, last in extents(frame)) and _sensible(frame):
         return frame, Counter()
     out: Counter[str] = Counter()
 
@@ -35,7 +37,9 @@ def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counte
         return False
 
     def kept(entries: list[Entry]) -> list[Entry]:
-        return [entry for entry in entries if good(entry.at)]
+        sensible = [entry for entry in entries if _makes_sense(entry)]
+        out[INVALID] += len(entries) - len(sensible)
+        return [entry for entry in sensible if good(entry.at)]
 
     return (
         replace(
@@ -46,8 +50,21 @@ def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counte
             events=kept(frame.events),
             signals=[block for block in (_cut(block, good) for block in frame.signals) if len(block.at)],
         ),
-        out,
+        +out,
     )
+
+
+def _sensible(frame: Frame) -> bool:
+    return all(map(_makes_sense, frame.states)) and all(map(_makes_sense, frame.counts))
+
+
+def _makes_sense(entry: Any) -> bool:
+    if isinstance(entry, StateChange):
+        return entry.state in KNOWN_STATES
+    if isinstance(entry, CountReading):
+        least, most = (0, MOST_READ) if entry.cumulative else (-MOST_MADE, MOST_MADE)
+        return all(least <= count <= most for count in entry[2:] if count is not None)
+    return True
 
 
 def extents(frame: Frame) -> Iterable[tuple[int, int]]:
@@ -63,16 +80,19 @@ def extents(frame: Frame) -> Iterable[tuple[int, int]]:
 
 def instants(frame: Frame) -> NDArray[np.int64]:
     """Every instant at which the frame says something, ascending. An empty frame is a sign of life when sent."""
-    said = [
-        entry.at
-        for entries in (frame.states, frame.counts, frame.contexts, frame.events)
-        for entry in entries
-    ]
+    said = [entry.at for entries in (frame.states, frame.counts, frame.contexts, frame.events) for entry in entries]
     if not frame.signals:
         return np.array(sorted(said) or [frame.sent], dtype=np.int64)
     if len(frame.signals) == 1 and not said:
         return frame.signals[0].at
     return np.unique(np.concatenate([np.array(said, dtype=np.int64), *(block.at for block in frame.signals)]))
+
+
+def is_sensible(correction: Correction) -> bool:
+    """Whether a correction says something that can be: a stretch of time, and a known state or word of the calendar."""
+    known_state = correction.state is None or correction.state in KNOWN_STATES
+    known_word = correction.calendar in (None, "planned", "unplanned", "closed")
+    return correction.start < correction.end and known_state and known_word
 
 
 def _cut(block: SignalBlock, good: Callable[[int], bool]) -> SignalBlock:

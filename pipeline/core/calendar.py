@@ -13,6 +13,8 @@ from pipeline.core.model import MachineConfig, Shift
 EPOCH = date(1970, 1, 1).toordinal()
 NONWORK, PDOT, PBT = "nonwork", "pdot", "pbt"
 CACHED_DAYS = 64
+YEAR_2026 = 1_767_225_600_000
+LONGEST_CYCLE_US = 7 * 86_400_000_000
 
 
 class Span(NamedTuple):
@@ -133,6 +135,16 @@ class Calendar:
 
     def _offset(self, at: int) -> timedelta | None:
         return datetime.fromtimestamp(at / 1000, self._zone).utcoffset()
+
+
+def unusable(config: MachineConfig) -> str:
+    """Why a configuration cannot be reckoned with; empty when it can. factory.yaml is checked with more to say."""
+    try:
+        Calendar(config).spans(YEAR_2026, YEAR_2026 + 8 * 86_400_000)
+    except (ValueError, KeyError, OSError, OverflowError) as error:
+        return f"{type(error).__name__}: {error}"
+    ideal = config.ideal_cycle_us.values()
+    return "" if all(0 < us <= LONGEST_CYCLE_US for us in ideal) else "an ideal cycle time is not within 0 s and a week"
 
 
 def _ms(at: datetime) -> int:

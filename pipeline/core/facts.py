@@ -11,6 +11,7 @@ from pipeline.core.oee import NOT_IN_FACTORY
 from pipeline.core.timeline import Piece, Timeline
 
 UNCONFIGURED = MachineConfig()
+MOST_IDEAL_US = 1 << 60  # beyond it the count is nonsense, and sums would leave 64 bits
 
 
 def window_facts(
@@ -91,7 +92,7 @@ def _add_parts(row: OeeFact, made: Parts, config: MachineConfig) -> None:
     row.reject += made.reject
     row.rework += made.rework
     ideal = config.ideal_cycle_us.get(row.product, config.ideal_cycle_us.get("*"))
-    if ideal is None:
+    if ideal is None or abs(row.ideal_total_us) + ideal * (abs(made.total) + abs(made.good)) > MOST_IDEAL_US:
         row.no_ideal_total += made.total
     else:
         row.ideal_total_us += ideal * made.total

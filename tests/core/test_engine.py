@@ -6,11 +6,13 @@ import random
 from dataclasses import replace
 
 import msgpack
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.engine import Engine, EngineSettings
 from pipeline.core.model import (
+    FACTS,
     STATES,
     Context,
     Control,
@@ -24,7 +26,9 @@ from pipeline.core.model import (
     OeeFact,
     Record,
     Shift,
+    SignalBlock,
     StateChange,
+    Tick,
 )
 from pipeline.replay import current, run
 
@@ -254,3 +258,62 @@ def test_ticks_close_the_windows_of_a_silent_machine() -> None:
     (tick,) = engine.ticks(START + 100_700, 10_000)
     emitted = engine.fold([Record(START + 100_800, tick)])
     assert [(row.window_start, row.apt_ms) for row in emitted.facts] == [(START, MINUTE)]
+
+
+ANY_TIME = st.one_of(st.integers(START - SPAN, START + 2 * SPAN), st.integers(-(2**60), 2**60))
+ANY_COUNT = st.one_of(st.none(), st.integers(-10, 2000), st.integers(-(2**60), 2**60))
+ANY_TEXT = st.one_of(st.sampled_from(STATES), st.text(max_size=8))
+ANY_BLOCK = st.builds(
+    lambda at, values: SignalBlock(np.array(sorted(at), dtype=np.int64), ["load"], np.array([values[: len(at)]])),
+    st.lists(ANY_TIME, min_size=3, max_size=3),
+    st.lists(st.floats(), min_size=3, max_size=3),
+)
+ANY_FRAME = st.builds(
+    Frame,
+    machine=st.just("m"),
+    source=st.text(max_size=3),
+    epoch=st.integers(0, 3),
+    sequence=st.integers(-3, 2**40),
+    sent=ANY_TIME,
+    opening=st.booleans(),
+    states=st.lists(st.builds(StateChange, ANY_TIME, ANY_TEXT, st.none() | ANY_TEXT), max_size=3),
+    counts=st.lists(
+        st.builds(CountReading, ANY_TIME, st.booleans(), ANY_COUNT, ANY_COUNT, ANY_COUNT, ANY_COUNT), max_size=3
+    ),
+    contexts=st.lists(st.builds(Context, ANY_TIME, st.none() | ANY_TEXT, st.none() | ANY_TEXT), max_size=3),
+    signals=st.lists(ANY_BLOCK, max_size=2),
+)
+ANY_CONFIG = st.builds(
+    MachineConfig,
+    effective=ANY_TIME,
+    timezone=st.sampled_from(("UTC", "Europe/Berlin", "Mars/Phobos", "")),
+    always=st.booleans(),
+    shifts=st.lists(st.builds(Shift, ANY_TEXT, st.sampled_from(("06:00", "25:00", "")), st.just("14:00"))).map(tuple),
+    closed=st.lists(st.sampled_from(("2026-03-02", "never"))).map(tuple),
+    ideal_cycle_us=st.dictionaries(ANY_TEXT, st.integers(-1, 2**60), max_size=2),
+    micro_stop_ms=st.integers(0, 10**6),
+    stale_after_ms=st.none() | st.integers(0, 10**6),
+    counter_modulus=ANY_COUNT,
+)
+ANY_CONTROL = st.builds(
+    Control,
+    st.just("m"),
+    st.text(max_size=3),
+    ANY_TIME,
+    st.just("t"),
+    st.one_of(
+        ANY_CONFIG,
+        st.builds(Tick, ANY_TIME),
+        st.builds(EndOfSource, st.text(max_size=3), ANY_TIME),
+        st.builds(Correction, ANY_TIME, ANY_TIME, st.none() | ANY_TEXT, st.none() | ANY_TEXT),
+    ),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.one_of(ANY_FRAME, ANY_CONTROL), max_size=12))
+def test_no_record_stops_the_engine_nor_leaves_what_the_store_cannot_hold(told: list[Frame | Control]) -> None:
+    records = [Record(START + SPAN + place, message) for place, message in enumerate(told)]
+    for row in run(records, SETTINGS).facts:
+        assert all(abs(getattr(row, name)) < 2**63 for name in FACTS)
+        assert row.t_ms == row.nonwork_ms + row.pdot_ms + row.pbt_ms
