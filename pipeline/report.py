@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from pipeline.errors import UsageError
 from pipeline.queries import ask
@@ -153,7 +154,22 @@ def console() -> Console:
     from rich.console import Console
 
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=240, color_system=None)
+    if found.is_terminal:
+        return found
+    return Console(highlight=False, width=240, color_system=None, file=cast("IO[str]", _Bare(sys.stdout)))
+
+
+class _Bare:
+    """Standard output without the blanks that tables end their lines with."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write("\n".join(line.rstrip() for line in text.split("\n")))
+
+    def flush(self) -> None:
+        self._out.flush()
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:
