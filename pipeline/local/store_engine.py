@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,11 +18,11 @@ from pipeline.local.store_sql import Guard, format_named, is_read, is_streamed, 
 
 STREAMABLE = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 BUFFERED_BYTES = 1 << 20
-SESSION_S = 60.0
 
 RIGHTS = """<clickhouse>
   <users_config>{config}</users_config>
   <timezone>UTC</timezone>
+  <default_database>_embedded</default_database>
   <access_control_improvements>
     <table_engines_require_grant>true</table_engines_require_grant>
   </access_control_improvements>
@@ -89,6 +90,7 @@ class Engine:
         config.write_text(RIGHTS.format(config=config))
         self._address = f"{folder}?config-file={config}"
         self._chdb = chdb
+        _make_default_database(folder)
         try:
             self._root = chdb.connect(self._address)
         except (RuntimeError, ValueError, OSError) as error:
@@ -226,6 +228,20 @@ def _rest(stream: Any) -> Iterator[bytes]:
             yield chunk.bytes()
     finally:
         stream.close()
+
+
+def _make_default_database(folder: Path) -> None:
+    """Make `default` an ordinary database before the engine opens the folder.
+
+    The engine's own is a mixture that takes every unknown table name for a file. It bears another name here
+    (`default_database` above), and finds its old tables by the link that the ordinary one leaves: so that goes first.
+    """
+    metadata = folder / "metadata"
+    metadata.mkdir(parents=True, exist_ok=True)
+    if not (metadata / "default.sql").exists():
+        (metadata / "default.sql").write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
+    if (metadata / "default").is_symlink():
+        (metadata / "default").unlink()
 
 
 def current_database(connection: Any) -> str:

@@ -32,8 +32,9 @@ _FORMAT_AT_END = re.compile(r"\bFORMAT\s+([A-Za-z0-9]+)\s*(?:;\s*)?$|\bFORMAT\s+
 _REFUSED: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![.\w])file(?!\w)"), "file() reads files of the machine (write a column of that name as t.file)"),
     (re.compile(r"\b(?:INTO\s+OUTFILE|FROM\s+INFILE)\b", re.I), "INTO OUTFILE and FROM INFILE touch files"),
-    (re.compile(r"\s*ATTACH\b.*\bFROM\b", re.I | re.S), "ATTACH ... FROM takes over a folder of the machine"),
+    (re.compile(r"^\s*ATTACH\b.*\bFROM\b", re.I | re.S), "ATTACH ... FROM takes over a folder of the machine"),
     (re.compile(r"\bdisk\s*\(", re.I), "disk() opens folders or addresses outside the store"),
+    (re.compile(r"^\s*(?:DROP|DETACH|RENAME)\s+DATABASE\s+(?:IF\s+EXISTS\s+)?default\b", re.I), "default stays"),
     (re.compile(r"\b(?:executable|python)\s*\(", re.I), "executable() and python() run programs"),
 )
 _OWN_ENGINES = re.compile(r"\w*MergeTree|Memory|Null|View|MaterializedView|Atomic", re.I)
