@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
@@ -35,8 +36,10 @@ from pipeline.transport import Transport
 STEP = 250  # records folded at a stretch
 TEND_S = 1.0
 RETRY_S = 1.0
+ALONE_S = 20.0
 STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
-DRAIN_WITHIN_S = 6.0
+DRAIN_WITHIN_S = 5.0
+LEAVE_WITHIN_S = 3.5
 TELL_EVERY_S = 30.0
 log = logging.getLogger("openoee.worker")
 
@@ -54,6 +57,7 @@ class Line:
         self._crash = CrashPoint(settings["crash_at"])
         self._held = Held(settings, self._results, self.counts, self._crash)
         self._told = (time.monotonic(), 0)
+        self._settled_at = time.monotonic()
         self._lock = asyncio.Lock()  # held while a partition is changed or saved, never while Faust is asked
 
     def prepare(self) -> None:
@@ -102,6 +106,7 @@ class Line:
             await self._tick()
         await self.app.consumer.mark(marks)
         self._crash("after_commit")
+        self._watch()
         await self._wake()
         self._tell()
 
@@ -125,9 +130,10 @@ class Line:
             log.warning("Kafka is away: state not saved; the next worker reads the same records again")
 
     async def stop(self) -> None:
-        """The process is told to end: drain, and take nothing more."""
+        """The process is told to end: drain, take nothing more, and wait only so long for Faust to leave the group."""
         self.draining = True
         await self.drain()
+        asyncio.get_running_loop().call_later(LEAVE_WITHIN_S, os._exit, getattr(self.failure, "exit_code", 0))
         log.info("stopped: %s", self.counts)
 
     def fail(self, error: BaseException) -> None:
@@ -212,6 +218,14 @@ class Line:
         for part in self._held.parts.values():
             if self._behind(part) == 0:
                 await self._results.send(part.ticks(int(time.time() * 1000), every), part.number)
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if self.app.consumer.settled():
+            self._settled_at = now
+        elif now - self._settled_at > ALONE_S:
+            log.warning("out of the group for %.0f s: Kafka is away, or it rebalances", now - self._settled_at)
+            self._settled_at = now
 
     async def _wake(self) -> None:
         now = time.monotonic()

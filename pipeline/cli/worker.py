@@ -31,6 +31,9 @@ def command(**flags: str | None) -> None:
         format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True
     )
     logging.getLogger("openoee").setLevel(logging.INFO)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it repeats itself while a broker is away; we say it once
+    for chatty in ("faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     for handler in logging.root.handlers:  # our own errors are one line; Faust would add their traceback
         handler.addFilter(lambda entry: not (entry.exc_info and isinstance(entry.exc_info[1], OpenOeeError)))
     line = Line(load(flags))

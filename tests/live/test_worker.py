@@ -21,7 +21,7 @@ from pipeline.core.model import Frame, StateChange
 from pipeline.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
-CAUGHT_UP_S = 60
+CAUGHT_UP_S = 120
 JOIN_S = 120  # the first worker on a machine compiles the detectors
 SEED = 7
 
@@ -80,9 +80,9 @@ def joined(worker: Worker) -> Worker:
     return worker
 
 
-def after_some(load: Load, seed: random.Random, most: int = 2500) -> None:
+def after_some(load: Load, seed: random.Random, most: int = 900) -> None:
     """Return at a random moment of the load."""
-    target = load.sent + seed.randint(200, most)
+    target = load.sent + seed.randint(100, most)
     until(lambda: load.sent >= target, 60, "the load goes on", 0.01)
 
 
@@ -132,7 +132,7 @@ def test_control_state_and_position_from_two_places(line: Settings, telemetry: L
     seed, slow = random.Random(SEED), Settings({**line.values, "snapshot_s": 4})
     for n in range(2):
         worker = joined(start(f"w{n}", slow, IGNORE_COVER))
-        after_some(telemetry, seed, 4000)
+        after_some(telemetry, seed, 2000)
         worker.end(signal.SIGKILL)
     assert finish(slow, telemetry, [start("last", slow, IGNORE_COVER)]) != []
 

@@ -68,7 +68,7 @@ def until(condition: Callable[[], Any], seconds: float, what: str, every: float 
 class Load:
     """Seeded telemetry of some machines, produced from a thread until `end`: a few frames late, a few repeated."""
 
-    def __init__(self, settings: Settings, seed: int, machines: int = 24, frames_per_s: int = 800) -> None:
+    def __init__(self, settings: Settings, seed: int, machines: int = 16, frames_per_s: int = 300) -> None:
         self.settings, self.machines, self.frames_per_s = settings, machines, frames_per_s
         self.random = random.Random(seed)
         self.sent = 0  # so far; after `end` all of them are acknowledged
