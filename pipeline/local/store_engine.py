@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from pipeline.local.store_sql import Guard, format_named, is_read, is_streamed, 
 
 STREAMABLE = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 BUFFERED_BYTES = 1 << 20
+HANDOVER_S = 1.0  # a client has its answer a moment before its session is free again
 
 RIGHTS = """<clickhouse>
   <users_config>{config}</users_config>
@@ -125,10 +127,10 @@ class Engine:
                 session.connection.close()
             return
         session = self._named(user, name, must_exist, readonly)
-        session.expires = time.monotonic() + seconds
         try:
             yield session
         finally:
+            session.expires = time.monotonic() + seconds
             session.busy.release()
 
     def _open(self, readonly: bool, lasting: bool) -> Session:
@@ -147,11 +149,12 @@ class Engine:
                 if must_exist:
                     raise RuntimeError("Code: 372. DB::Exception: Session not found. (SESSION_NOT_FOUND)")
                 session = self._sessions[user, name] = self._open(readonly, lasting=True)
-            if not session.busy.acquire(blocking=False):
-                raise RuntimeError(
-                    "Code: 373. DB::Exception: Session is locked by a concurrent client. (SESSION_IS_LOCKED)"
-                )
-            return session
+            session.expires = math.inf  # until this request ends
+        if not session.busy.acquire(timeout=HANDOVER_S):
+            raise RuntimeError(
+                "Code: 373. DB::Exception: Session is locked by a concurrent client. (SESSION_IS_LOCKED)"
+            )
+        return session
 
     @contextmanager
     def prepared(

@@ -69,14 +69,14 @@ def test_rows_stream_in_with_bounded_memory(front: Front) -> None:
 
     def pieces() -> Iterator[bytes]:
         nonlocal peak
-        for _ in range(400):
+        for _ in range(1000):
             yield piece
             peak = max(peak, front.process().memory_info().rss)
 
     status, said = front.ask(pieces(), "/?query=INSERT+INTO+big+FORMAT+TSV", **{"Transfer-Encoding": "chunked"})
     assert (status, said) == (200, "")
-    assert 400 * len(piece) > 360 * MB
-    assert peak - before < 250 * MB
+    assert 1000 * len(piece) > 900 * MB
+    assert peak - before < 500 * MB  # the engine gathers blocks of 256 MB
 
 
 def test_a_client_that_goes_away_leaves_no_half_block(front: Front) -> None:
