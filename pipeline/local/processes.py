@@ -89,6 +89,8 @@ class Supervisor:
 
     def all(self) -> list[Managed]:
         """Every running process of this home, in the order in which they are started."""
+        for child in _CHILDREN.values():
+            child.poll()  # another supervisor may have ended it: reap it
         names = sorted(path.stem for path in self.run.glob("*.json"))
         found = [managed for name in names if (managed := self.alive(name))]
         return sorted(found, key=lambda managed: (managed.layer, managed.name))

@@ -17,7 +17,7 @@ from pipeline.local.registry import PATH, Registry
 from pipeline.local.registry import answers as registry_answers
 from pipeline.local.stack import Stack
 from pipeline.local.store import answers, keep_secret
-from pipeline.settings import TABLE, Settings, load
+from pipeline.settings import Settings, load
 
 PROJECT = Path(__file__).resolve().parents[2]
 COMPOSE = PROJECT / "deploy" / "docker-compose.yml"  # the one place where images are pinned
@@ -64,10 +64,14 @@ class Placed:
 class LocalStack(Placed):
     """The local stack in `home`, with the project's own downloads."""
 
-    def start(self) -> None:
+    def link_downloads(self) -> None:
+        """Share the project's downloads with this home."""
         downloads = PROJECT / ".openoee" / "lib"
         downloads.mkdir(parents=True, exist_ok=True)
         (self.home / "lib").symlink_to(downloads)
+
+    def start(self) -> None:
+        self.link_downloads()
         self.stack = Stack(self.settings("stack"))
         self.stack.up(print)
 
@@ -156,7 +160,7 @@ class DockerStack(Placed):
 
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as environment variables, for a process of its own."""
-    return {setting.variable: str(settings.values[setting.name]) for setting in TABLE}
+    return settings.environment()
 
 
 def docker_answers() -> bool:
