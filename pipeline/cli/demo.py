@@ -1,0 +1,221 @@
+"""`openoee demo`: a simulated plant through the whole line, its report, and the plant running on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pipeline.local.stack import Stack
+    from pipeline.settings import Settings
+
+WORKERS = ("worker-1", "worker-2")
+HOUR_MS = 3_600_000
+WITHIN_S = 240.0
+QUIET_S = 5.0  # between two words about the same step, where there is no terminal
+NO_KAFKA = "Kafka: not run (no Java 17 or newer on this machine)"
+FINAL = """
+SELECT count() FROM facts
+WHERE site = {site:String} AND status != 'provisional' AND window_end <= {end:DateTime64(3, 'UTC')}
+"""
+
+
+@click.command(epilog="Example:  openoee demo")
+@click.option("--hours", default=8.0, show_default=True, type=click.FloatRange(1), help="Length of the history.")
+@click.option("--seed", default=7, show_default=True, help="The same seed gives the same plant.")
+@settings.options("home", "kafka", "store", "database")
+def command(hours: float, seed: int, **flags: Any) -> None:
+    """Run a simulated shift of a plant of 12 machines on two lines through the whole line, and print its report.
+
+    Starts the local stack when it does not run, and leaves the plant running live. Each run is a site of its own.
+    `openoee stop` ends it all; data survive.
+    """
+    from pipeline.local.stack import Stack, java_available
+
+    began = time.monotonic()
+    values = settings.load(flags)
+    stack = Stack(values)
+    with_kafka = java_available() is not None
+    if not with_kafka:
+        click.secho(f"{NO_KAFKA}.", fg="red", bold=True, err=True)
+        click.echo("The same plant now runs through the same engine in one process, into the same store.", err=True)
+    site, folder = _new_site(values.home)
+    stack.supervisor.stop("plant")
+    _start(stack, values, with_kafka)
+    if with_kafka:
+        end = _through_kafka(stack, values, site, seed, hours, folder)
+    else:
+        end = _in_one_process(values, site, seed, hours, folder)
+    _report(values, site, end - round(hours * HOUR_MS), end, folder)
+    click.echo(f"{time.monotonic() - began:.0f} s in all.")
+    _where(values, site, with_kafka)
+
+
+def _new_site(home: Path) -> tuple[str, Path]:
+    """A name that no run had before, and the folder for what is known of it."""
+    runs = home / "demo"
+    runs.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(path.name.removeprefix("demo-")) for path in runs.glob("demo-*")), default=0)
+    folder = runs / f"demo-{number}"
+    folder.mkdir()
+    return folder.name, folder
+
+
+@contextmanager
+def step(title: str) -> Iterator[Callable[[str], None]]:
+    """A line that says what is being done, and how long it took; call what it yields with how far it has come."""
+    began = told = time.monotonic()
+    terminal = sys.stderr.isatty()
+
+    def progress(text: str) -> None:
+        nonlocal told
+        if terminal:
+            click.echo(f"\r  {title} ... {text}\x1b[K", nl=False, err=True)
+        elif time.monotonic() - told > QUIET_S:
+            told = time.monotonic()
+            click.echo(f"  {title} ... {text}", err=True)
+
+    progress("")
+    yield progress
+    click.echo(("\r\x1b[K" if terminal else "") + f"  {title}: {time.monotonic() - began:.1f} s", err=True)
+
+
+def _start(stack: Stack, values: Settings, with_kafka: bool) -> None:
+    from pipeline import topics
+    from pipeline.store.migrate import migrate
+
+    with step("Local stack") as progress:
+        stack.up(progress, with_kafka=with_kafka)
+        migrate(values)
+        if with_kafka:
+            topics.ensure(values)
+    if with_kafka:
+        for name, verb in (*((worker, "worker") for worker in WORKERS), ("sink", "sink")):
+            if stack.supervisor.alive(name) is None:
+                stack.supervisor.spawn(name, [sys.executable, "-m", "pipeline", verb], values.environment())
+
+
+def _through_kafka(stack: Stack, values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
+    """Let the plant produce and the line work; returns the end of the history (ms) once all of it can be queried."""
+    import pyarrow.parquet as pq
+
+    arguments = ["simulate", "--site", site, "--seed", str(seed), "--hours", str(hours)]
+    arguments += ["--live", "--timezone", "awake", "--truth", str(folder)]
+    stack.supervisor.spawn("plant", [sys.executable, "-m", "pipeline", *arguments], values.environment())
+    truth = folder / "oee_facts.parquet"
+    with step(f"{hours:g} hours of 12 machines into Kafka") as progress:
+        _wait(stack, ("plant",), lambda: truth.exists(), lambda: progress("simulating"))
+    expected: list[datetime] = pq.read_table(truth, columns=["window_end"]).column("window_end").to_pylist()
+    with step("Workers and sink: OEE and flags into the store") as progress:
+        got = 0
+
+        def done() -> bool:
+            nonlocal got
+            got = _final_rows(values, site, max(expected))
+            return got >= len(expected)
+
+        _wait(stack, ("plant", "sink", *WORKERS), done, lambda: progress(f"{got:,} of {len(expected):,} rows final"))
+    return _ms(max(expected))
+
+
+def _in_one_process(values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
+    from itertools import chain
+
+    from pipeline import inline
+    from pipeline.cli.simulate import write_truth
+    from pipeline.core.plant import Plant
+    from pipeline.core.plant_layout import Habits, awake_zone
+    from pipeline.factory import Factory, controls
+
+    now = time.time_ns() // 1_000_000
+    end = now // 60_000 * 60_000
+    plant = Plant(site, seed, end - round(hours * HOUR_MS), habits=Habits(awake_zone(now)))
+    factory = Factory.of(site, plant.habits.timezone, plant.machines)
+    with step(f"{hours:g} hours of 12 machines through the engine in one process") as progress:
+
+        def frames() -> Iterator[Any]:
+            for frame in plant.frames(end):
+                progress(f"{(plant.at - end) / HOUR_MS + hours:.1f} h")
+                yield frame
+            yield from plant.ends(end, now)
+
+        inline.run(chain(controls(factory, now, "demo"), frames()), values)
+    write_truth(folder, plant, factory, values.int("window_s") * 1000)
+    return end
+
+
+def _final_rows(values: Settings, site: str, end: datetime) -> int:
+    from contextlib import closing
+
+    from pipeline.store.client import Store
+
+    with closing(Store(values)) as store:
+        return int(store.query(FINAL, {"site": site, "end": end}).result_rows[0][0])
+
+
+def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show: Callable[[], None]) -> None:
+    """Wait until `done()`; say so when a process that it needs has ended, or after some minutes."""
+    from pipeline.errors import StackError
+
+    deadline = time.monotonic() + WITHIN_S
+    while not done():
+        show()
+        for name in needed:
+            if stack.supervisor.alive(name) is None:
+                words = " | ".join(line for line in stack.supervisor.tail(name, 3) if line.strip())
+                raise StackError(
+                    f"{name} has ended: {words or 'it said nothing'}; its log is {stack.supervisor.logs / name}.log"
+                )
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"after {WITHIN_S:.0f} s not all results are in the store; `openoee status` shows who lags, the logs "
+                f"are in {stack.supervisor.logs}"
+            )
+        time.sleep(0.2)
+
+
+def _report(values: Settings, site: str, start: int, end: int, folder: Path) -> None:
+    from contextlib import closing
+
+    import pyarrow.parquet as pq
+
+    from pipeline import compare, report
+    from pipeline.store.client import Store
+
+    rows = pq.read_table(folder / "anomalies.parquet", columns=list(report.Planted._fields)).to_pylist()
+    planted = [report.Planted(**{**row, "first": _ms(row["first"]), "last": _ms(row["last"])}) for row in rows]
+    with closing(Store(values)) as store:
+        found = report.gather(store, site, start, end, planted)
+        told = compare.with_truth(store, folder / "oee_facts.parquet")
+    click.echo()
+    report.render(found, report.console())
+    click.echo(f"Held against what the simulator knows: {told}.")
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
+
+
+def _where(values: Settings, site: str, with_kafka: bool) -> None:
+    click.echo(f"\nThe plant runs on live, as site {site}." if with_kafka else "")
+    secret = values.home / "secrets" / "store"
+    for what, how in (
+        (f"openoee report --site {site}", "the report again, up to now"),
+        ("openoee query", "the ready questions by name; --sql for your own"),
+        (values["store"], f"for any ClickHouse client: user {values['store_user']}, password in {secret}"),
+        ("openoee status", "every part, its health, its lag, its log"),
+        ("make stop", "ends it all; data survive until make clean"),
+    ):
+        click.echo(f"  {what:<32} {how}")
+    if not with_kafka:
+        click.secho(NO_KAFKA, fg="red", bold=True)
