@@ -159,16 +159,23 @@ class Worker:
         return self.process.poll() is None
 
 
+def folded(settings: Settings) -> int:
+    """Records of `telemetry` that are committed as folded."""
+    return sum(position for position, _ in _positions(settings))
+
+
 def lag(settings: Settings) -> int:
     """Records of `telemetry` that are not committed as folded."""
+    return sum(end - position for position, end in _positions(settings))
+
+
+def _positions(settings: Settings) -> list[tuple[int, int]]:
+    """(committed, end) of every partition."""
     consumer = _consumer(settings, settings.topic(topics.WORKER_GROUP))
     try:
         wanted = _partitions(consumer, settings.topic("telemetry"))
-        behind = 0
-        for at in consumer.committed(wanted, timeout=15):
-            end = consumer.get_watermark_offsets(at, timeout=15)[1]
-            behind += end - max(at.offset, 0)
-        return behind
+        ends = {at.partition: consumer.get_watermark_offsets(at, timeout=15)[1] for at in wanted}
+        return [(max(at.offset, 0), ends[at.partition]) for at in consumer.committed(wanted, timeout=15)]
     finally:
         consumer.close()
 
