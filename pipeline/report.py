@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from pipeline.errors import UsageError
 from pipeline.queries import ask
@@ -22,19 +23,14 @@ FLAGS = 10_000
 Row = dict[str, Any]
 
 
-class Planted(Protocol):
-    """An anomaly that a simulator put in, in ms."""
+class Planted(NamedTuple):
+    """An anomaly that a simulator put in; instants in ms."""
 
-    @property
-    def machine(self) -> str: ...
-    @property
-    def signal(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def first(self) -> int: ...
-    @property
-    def last(self) -> int: ...
+    machine: str
+    signal: str
+    kind: str
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,10 @@ class Report:
 
 def gather(
     store: Store, site: str = "", start_ms: int | None = None, end_ms: int | None = None,
-    planted: Iterable[Planted] | None = None,
+    put_in: Iterable[Planted] | None = None,
 ) -> Report:  # fmt: skip
     """Ask the store. Without `site`: the one that was heard of last; without times: all that is known of it.
+    `put_in`: anomalies that a simulator planted, to be compared with the flags.
 
     Raises UsageError when nothing is known of the site, StoreUnavailable, StoreRefused.
     """
@@ -94,16 +91,26 @@ def gather(
         losses=ask(store, "downtime", {**here, "limit": str(TOP)}).dicts(),
         anomalies=flags,
         rows={row["table"]: row["rows"] for row in ask(store, "rows", {"site": site}).dicts()},
-        found=None if planted is None else compare(list(planted), flags),
+        found=None if put_in is None else compare(list(put_in), flags),
     )  # fmt: skip
 
 
-def compare(planted: Sequence[Planted], flags: Sequence[Row]) -> Found:
+def planted(path: Path) -> list[Planted]:
+    """What `openoee simulate --truth` says it planted: its anomalies.parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = pq.read_table(path).select(Planted._fields).columns
+    plain_columns = [column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column for column in columns]
+    return [Planted(*row) for row in zip(*(column.to_pylist() for column in plain_columns), strict=True)]
+
+
+def compare(put_in: Sequence[Planted], flags: Sequence[Row]) -> Found:
     """Which planted anomalies have a flag on the same signal within two minutes of them."""
     spans = [(row["machine"], row["signal"], *_span(row)) for row in flags]
     by_kind: dict[str, tuple[int, int]] = {}
     missed, hit = [], [False] * len(spans)
-    for one in planted:
+    for one in put_in:
         near = [
             number for number, (machine, signal, first, last) in enumerate(spans)
             if machine == one.machine and signal in (one.signal, "")
@@ -116,7 +123,7 @@ def compare(planted: Sequence[Planted], flags: Sequence[Row]) -> Found:
         if not near:
             missed.append((one.machine, one.signal, one.kind, one.first))
     found = sum(got for _, got in by_kind.values())
-    return Found(len(planted), found, hit.count(False), dict(sorted(by_kind.items())), missed)
+    return Found(len(put_in), found, hit.count(False), dict(sorted(by_kind.items())), missed)
 
 
 def _span(row: Row) -> tuple[int, int]:
