@@ -30,6 +30,8 @@ COLUMNS = (
     *FACTS,
 )  # fmt: skip
 
+ZONES = ("Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe")
+
 
 def make(seed: int = 3, machines: int = 12, dirt: Dirt | None = None, **habits: object) -> Plant:
     usual = {"signal_period_ms": 20_000, "anomaly_mean_ms": HOUR}
@@ -173,6 +175,33 @@ def test_identities_hold_on_every_row(
     assert len(readings) >= machines
     if stale_after_ms is None:
         assert sum(row.unknown_ms for row in rows) <= machines * 60_000
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), seed=st.integers(0, 10_000), start=st.integers(0, 400 * 24 * 60), hours=st.integers(1, 4))
+def test_the_engine_finds_the_truth_of_any_plant(data: st.DataObject, seed: int, start: int, hours: int) -> None:
+    habits = Habits(
+        timezone=data.draw(
+            st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe"])
+        ),
+        always=data.draw(st.booleans()),
+        no_ideal=data.draw(st.booleans()),
+        pace=data.draw(st.sampled_from([1.0, 5.0, 30.0])),
+        stale_after_ms=data.draw(st.sampled_from([None, 20_000, 300_000])),
+        micro_stop_ms=data.draw(st.sampled_from([0, 30_000, 100_000_000])),
+        signal_period_ms=data.draw(st.sampled_from([60_000, 700_000, 7_200_000])),
+    )
+    frame_ms = data.draw(st.sampled_from([5_000, 10_000]))
+    dirt = Dirt(
+        repeat=data.draw(st.sampled_from([0, 0.1])),
+        shuffle_ms=data.draw(st.sampled_from([0, 30_000 - frame_ms])),
+        late=data.draw(st.sampled_from([0, 0.02])),
+        gaps=data.draw(st.sampled_from([0, 0.5])),
+        resets=data.draw(st.sampled_from([0, 0.5])),
+    )
+    begin = MONDAY + start * 60_000
+    plant = Plant("s", seed, begin, data.draw(st.integers(1, 2)), habits=habits, dirt=dirt)
+    assert len(assert_engine_agrees(plant, begin + hours * HOUR, frame_ms)) >= hours * 60
 
 
 def test_the_truth_of_a_machine_drawn_by_hand() -> None:
