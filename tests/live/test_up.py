@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,20 @@ def fill(bootstrap: str, replication: int = 1) -> None:
     assert failed == []
 
 
+def commit(bootstrap: str, group: str, offset: int) -> None:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            consumer.commit(offsets=[TopicPartition("kept", 0, offset)], asynchronous=False)
+        except KafkaException as error:  # a fresh broker is still choosing the group's coordinator
+            assert error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_COORDINATOR
+            assert time.monotonic() < deadline
+        else:
+            break
+    consumer.close()
+
+
 def values(bootstrap: str, group: str) -> list[bytes]:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
     consumer.assign([TopicPartition("kept", 0, 0)])
@@ -78,9 +93,7 @@ def test_up_status_stop_and_up_again_with_the_same_data(home: Home) -> None:
     pids = home.pids()
     assert sorted(pids) == ["kafka-1", "store"]
     fill(home.line["kafka"])
-    consumer = Consumer({"bootstrap.servers": home.line["kafka"], "group.id": "behind"})
-    consumer.commit(offsets=[TopicPartition("kept", 0, 3)], asynchronous=False)
-    consumer.close()
+    commit(home.line["kafka"], "behind", 3)
     home.stack.supervisor.spawn("worker-1", [sys.executable, "-c", "import time; time.sleep(600)"])
 
     assert home.openoee("up").returncode == 0
