@@ -26,8 +26,9 @@ from faust.types import TP
 
 from pipeline import topics
 from pipeline.codec import Codec
+from pipeline.crash import CrashPoint
 from pipeline.errors import BrokerUnavailable, OpenOeeError
-from pipeline.held import CrashPoint, Held
+from pipeline.held import Held
 from pipeline.partition import Counts, Partition, Raw, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -13,6 +11,7 @@ from typing import TypeVar
 from pipeline.codec import Codec
 from pipeline.core.engine import ENGINE_VERSION
 from pipeline.core.model import DeadLetter, Record
+from pipeline.crash import CrashPoint
 from pipeline.errors import LogHole, RetryError
 from pipeline.partition import Counts, Partition, Raw, Share
 from pipeline.results import Results
@@ -23,20 +22,6 @@ RETRY_S = 1.0
 WHOLE_EVERY_S = 60.0  # every bucket gets a new cover this often, so that a start never reads more than this again
 log = logging.getLogger("openoee.worker")
 T = TypeVar("T")
-
-
-class CrashPoint:
-    """Fault trials: `point:n` kills this process, as kill -9 does, at the n-th passing of that point."""
-
-    def __init__(self, wanted: str) -> None:
-        self._name, _, count = wanted.partition(":")
-        self._left = int(count or 1)
-
-    def __call__(self, point: str) -> None:
-        if point == self._name:
-            self._left -= 1
-            if not self._left:
-                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Held:
