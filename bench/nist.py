@@ -71,15 +71,18 @@ def options(files: Sequence[Path], data: Path) -> list[str]:
     return [*mappings, devices, factory, *map(str, files)]
 
 
-def through(settings: Settings, files: Sequence[Path], data: Path, folder: Path, within_s: float = 600.0) -> Outcome:
-    """Produce the files into a new line with two workers and a sink; compare the store with a replay."""
+def through(
+    settings: Settings, files: Sequence[Path], data: Path, folder: Path, within_s: float = 600.0, times: int = 1
+) -> Outcome:
+    """Produce the files (some `times`) into a new line with two workers and a sink; compare the store with a replay."""
     topics.ensure(settings)
     migrate(settings)
     running = [start(settings, name, folder) for name in ("worker", "worker", "sink")]
     seconds = {}
     try:
         began = time.monotonic()
-        said = command(settings, "produce", *options(files, data))
+        for _ in range(times):
+            said = command(settings, "produce", *options(files, data))
         seconds["produced"] = time.monotonic() - began
         for group, names in ((topics.WORKER_GROUP, RESULTS[:1]), (topics.SINK_GROUP, RESULTS)):
             wait(

@@ -88,7 +88,8 @@ def test_replay_writes_parquet_and_accounts_for_every_line(folder: Path) -> None
 
 def test_replay_without_a_factory_and_under_another_name(folder: Path) -> None:
     output = replay(folder, "--machine", "press")
-    assert output.splitlines()[-1].split() == ["press", "-", "50.0%", "-", "-", "0.1", "0.0", "0.0", "1", "0", "(not_in_factory)"]
+    want = ["press", "-", "50.0%", "-", "-", "0.1", "0.0", "0.0", "1", "0", "(not_in_factory)"]
+    assert output.splitlines()[-1].split() == want
 
 
 def test_mistakes_are_said(folder: Path) -> None:
