@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.errors import StackError
 from pipeline.local.store_engine import Engine
-from pipeline.local.store_handler import Handler, Server
+from pipeline.local.store_handler import Server
 
 CLOSING_S = 8.0
 
@@ -21,7 +21,7 @@ def serve(folder: Path, port: int, users: dict[str, tuple[str, bool]]) -> None:
     """Serve the store in `folder` until SIGTERM or SIGINT, then end cleanly."""
     engine = Engine(folder)
     try:
-        server = Server(port, engine, users, Handler)
+        server = Server(port, engine, users)
     except OSError as error:
         engine.close()
         raise StackError(f"port {port} of 127.0.0.1, wanted for the store, cannot be used: {error.strerror}") from None

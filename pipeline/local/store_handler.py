@@ -8,16 +8,14 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from itertools import chain
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.local.store_engine import Answer, Engine, External, Session
 from pipeline.local.store_http import (
     CONTENT_TYPES,
-    Encoder,
     code_of,
     credentials,
     decoded,
@@ -28,11 +26,9 @@ from pipeline.local.store_http import (
     status_of,
 )
 from pipeline.local.store_sql import HEAD_BYTES, inline_insert, is_insert, is_read
+from pipeline.local.store_wire import TEXT, Wire
 
-READ_BYTES = 1 << 20
-IDLE_S = 600.0
 QUERIES_AT_ONCE = 64
-TEXT = "text/plain; charset=UTF-8"
 
 
 class Server(ThreadingHTTPServer):
@@ -42,10 +38,8 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(
-        self, port: int, engine: Engine, users: dict[str, tuple[str, bool]], handler: type[BaseHTTPRequestHandler]
-    ) -> None:
-        super().__init__(("127.0.0.1", port), handler)
+    def __init__(self, port: int, engine: Engine, users: dict[str, tuple[str, bool]]) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.engine = engine
         self.users = users
         self.slots = threading.BoundedSemaphore(QUERIES_AT_ONCE)
@@ -61,20 +55,10 @@ class Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RD)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Wire):
     """One client's connection."""
 
-    protocol_version = "HTTP/1.1"
-    server_version = "openoee-store"
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
-    timeout = IDLE_S
     server: Server
-    query_id: str = ""
-    raw: Iterator[bytes] = iter(())
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Say nothing per request."""
 
     def handle_one_request(self) -> None:
         with self.server.lock:
@@ -90,13 +74,13 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.idle.discard(self.connection)
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802 - the base class names it so
         self.reply(200, b"Ok.\n")
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class names it so
         self.answer()
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class names it so
         self.answer()
 
     def answer(self) -> None:
@@ -231,15 +215,6 @@ class Handler(BaseHTTPRequestHandler):
             self.chunk(marked.encode(), packer)
         self.chunk(b"", packer, last=True)
 
-    def chunk(self, piece: bytes, packer: Encoder | None, last: bool = False) -> None:
-        """Send one piece of a chunked body."""
-        packed = piece if packer is None else packer.flush() if last else packer.compress(piece)
-        if packed:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(packed), packed))
-        if last:
-            self.wfile.write(b"0\r\n\r\n")
-            self.wfile.flush()
-
     def summary(
         self, started: float, answer: Answer | None = None, written: tuple[int, int] = (0, 0)
     ) -> list[tuple[str, str]]:
@@ -255,53 +230,3 @@ class Handler(BaseHTTPRequestHandler):
             "elapsed_ns": int((time.monotonic() - started) * 1e9),
         }
         return [("X-ClickHouse-Summary", json.dumps({name: str(value) for name, value in values.items()}))]
-
-    def refuse(self, status: int, message: str, code: int | None = None) -> None:
-        """Send an error, after reading what is left of the request so that the client listens."""
-        try:
-            for _ in self.raw:
-                continue
-        except (ConnectionError, TimeoutError, ValueError):
-            self.close_connection = True
-            return
-        self.reply(status, message.encode(), [("X-ClickHouse-Exception-Code", str(code))] if code else [])
-
-    def reply(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = (), kind: str = TEXT) -> None:
-        """Send a response in one piece."""
-        self.begin(status, [*headers, ("Content-Length", str(len(body)))], kind)
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        self.wfile.flush()
-
-    def begin(self, status: int, headers: Sequence[tuple[str, str]], kind: str) -> None:
-        """Send status and headers."""
-        self.send_response_only(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("X-ClickHouse-Server-Display-Name", "openoee")
-        self.send_header("X-ClickHouse-Query-Id", self.query_id)
-        self.send_header("X-ClickHouse-Timezone", "UTC")
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
-
-    def raw_body(self) -> Iterator[bytes]:
-        """The request's body as sent, in pieces of at most a megabyte."""
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                yield self.exactly(size)
-                self.rfile.readline()
-            while self.rfile.readline().strip():  # trailers
-                continue
-            return
-        left = int(self.headers.get("Content-Length") or 0)
-        while left > 0:
-            piece = self.exactly(min(left, READ_BYTES))
-            left -= len(piece)
-            yield piece
-
-    def exactly(self, size: int) -> bytes:
-        """So many bytes of the request; ConnectionError when the client goes away before."""
-        piece = self.rfile.read(size)
-        if len(piece) < size:
-            raise ConnectionError("the client went away")
-        return piece
