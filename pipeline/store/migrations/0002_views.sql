@@ -211,30 +211,18 @@ WHERE place.1 = site AND place.2 = line AND place.3 > 0;
 CREATE OR REPLACE VIEW line_rates AS
 SELECT
     site, line, since,
-    mapFromArrays(groupArray(product), groupArray(line_us)) AS ideal_us,
-    mapFromArrays(groupArray(product), groupArray(slowest)) AS slowest_position
-FROM
-(
-    SELECT
-        site, line, since, product,
-        if(min(position_us) = 0, 0, max(position_us)) AS line_us, argMax(position, position_us) AS slowest
-    FROM
-    (
-        SELECT
-            s.site AS site, s.line AS line, s.since AS since, p.product AS product, s.position AS position,
-            sum(ifNull(1 / nullIf(s.ideal_cycle_us[if(mapContains(s.ideal_cycle_us, p.product), p.product, '*')], 0), 0))
-                AS rate,
-            if(rate = 0, 0, 1 / rate) AS position_us
-        FROM stations AS s
-        INNER JOIN
-        (
-            SELECT DISTINCT site, line, since, arrayJoin(arrayConcat(['*'], mapKeys(ideal_cycle_us))) AS product
-            FROM stations
-        ) AS p ON p.site = s.site AND p.line = s.line AND p.since = s.since
-        GROUP BY site, line, since, product, position
-    )
-    GROUP BY site, line, since, product
-)
+    groupArray((position, ideal_cycle_us)) AS members,
+    arraySort(groupUniqArray(position)) AS positions,
+    arraySort(arrayDistinct(arrayConcat(['*'], arrayFlatten(groupArray(mapKeys(ideal_cycle_us)))))) AS products,
+    arrayMap(product -> arrayMap(place -> arraySum(arrayMap(member -> if(member.1 != place, 0,
+        ifNull(1 / nullIf(member.2[if(mapContains(member.2, product), product, '*')], 0), 0)), members)), positions),
+        products) AS parts_per_us,
+    arrayMap(rates -> ifNull(1 / nullIf(arrayMin(rates), 0), 0), parts_per_us) AS us,
+    mapFromArrays(products, us) AS ideal_us,
+    mapFromArrays(products, arrayMap(rates -> positions[indexOf(rates, arrayMin(rates))], parts_per_us))
+        AS slowest_position,
+    groupArrayIf(machine, is_exit) AS exits
+FROM stations
 GROUP BY site, line, since;
 
 -- Serial lines: what left the line, at the ideal rate of its slowest station, over the planned busy time of its exit.
@@ -244,11 +232,7 @@ CREATE OR REPLACE VIEW line_oee_by AS
 WITH
     exits AS
     (
-        SELECT s.machine AS machine, s.site AS site, s.line AS line, s.since AS since, r.ideal_us AS ideal_us,
-               r.slowest_position AS slowest_position
-        FROM stations AS s
-        INNER JOIN line_rates AS r ON r.site = s.site AND r.line = s.line AND r.since = s.since
-        WHERE s.is_exit
+        SELECT site, line, since, ideal_us, slowest_position, arrayJoin(exits) AS machine FROM line_rates
     ),
     exit_facts AS
     (
@@ -262,7 +246,7 @@ WITH
         FROM
         (
             SELECT * FROM facts_by(grain = {grain:String}, profile = {profile:String})
-            WHERE machine IN (SELECT machine FROM stations WHERE is_exit)
+            WHERE machine IN (SELECT machine FROM machines WHERE position > 0)
               AND window_start >= {start:DateTime64(3, 'UTC')} AND window_start < {end:DateTime64(3, 'UTC')}
         ) AS f
         ASOF INNER JOIN exits AS e
@@ -302,41 +286,41 @@ WITH
         )
         GROUP BY site, line, period, shift, product, order
     ),
-    places AS (SELECT site, line, machine, argMax(position, since) AS position FROM stations GROUP BY site, line, machine),
-    station_oee AS
+    places AS
     (
-        SELECT k.site AS site, k.line AS line, k.period AS period, k.shift AS shift, k.product AS product,
-               k.order AS order, p.position AS position, k.machine AS machine, k.a AS a, k.p AS p, k.q AS q, k.oee AS oee,
-               k.total AS total, k.external_ms AS external_ms
+        SELECT c.site AS site, c.line AS line, c.machine AS machine, argMax(c.position, c.effective) AS position
+        FROM factory AS c
+        WHERE c.position > 0
+        GROUP BY site, line, machine
+    ),
+    beside AS
+    (
+        SELECT
+            k.site AS site, k.line AS line, k.period AS period, k.shift AS shift, k.product AS product, k.order AS order,
+            sum(k.external_ms) AS external_ms, uniqExact(k.machine) AS machines,
+            arrayReverseSort(groupArray((k.total, k.machine, k.a, k.p, k.q, k.oee, p.position))) AS stations
         FROM oee_by(level = 'machine', grain = {grain:String}, profile = {profile:String},
                     start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}) AS k
         INNER JOIN places AS p ON p.site = k.site AND p.line = k.line AND p.machine = k.machine
-    ),
-    constraints AS
-    (
-        SELECT site, line, period, shift, product, order, position, argMax((machine, a, p, q, oee), total) AS station
-        FROM station_oee GROUP BY site, line, period, shift, product, order, position
-    ),
-    waits AS
-    (
-        SELECT site, line, period, shift, product, order, sum(external_ms) AS external_ms, uniqExact(machine) AS machines
-        FROM station_oee GROUP BY site, line, period, shift, product, order
+        GROUP BY site, line, period, shift, product, order
     )
-SELECT
-    l.site AS site, l.line AS line, l.period AS period, l.shift AS shift, l.product AS product, l.order AS order,
-    if(no_plan OR no_data OR no_rate, NULL, l.ideal_good_us / nullIf(1000 * l.busy_ms, 0)) AS oee,
-    1 - l.unknown_ms / nullIf(l.pbt_ms, 0) AS coverage,
-    multiIf(no_plan, 'not_planned', no_data, 'no_data', no_rate, 'no_ideal_rate', '') AS oee_null,
-    c.station.1 AS constraint_machine, c.station.2 AS constraint_a, c.station.3 AS constraint_p,
-    c.station.4 AS constraint_q, c.station.5 AS constraint_oee,
-    l.pbt_ms AS pbt_ms, l.busy_ms AS busy_ms, l.unknown_ms AS unknown_ms, w.external_ms AS external_ms,
-    l.total AS total, l.good AS good, l.ideal_good_us AS ideal_good_us, l.no_ideal_total AS no_ideal_total,
-    l.first AS first, l.last AS last, w.machines AS machines, l.provisional AS provisional
-FROM (SELECT *, pbt_ms = 0 AS no_plan, unknown_ms = pbt_ms AS no_data, no_ideal_total > 0 AS no_rate FROM lines) AS l
-LEFT JOIN waits AS w ON w.site = l.site AND w.line = l.line AND w.period = l.period AND w.shift = l.shift
-    AND w.product = l.product AND w.order = l.order
-LEFT JOIN constraints AS c ON c.site = l.site AND c.line = l.line AND c.period = l.period AND c.shift = l.shift
-    AND c.product = l.product AND c.order = l.order AND c.position = l.constraint_position;
+SELECT * EXCEPT (held_by) FROM
+(
+    SELECT
+        l.site AS site, l.line AS line, l.period AS period, l.shift AS shift, l.product AS product, l.order AS order,
+        if(no_plan OR no_data OR no_rate, NULL, l.ideal_good_us / nullIf(1000 * l.busy_ms, 0)) AS oee,
+        1 - l.unknown_ms / nullIf(l.pbt_ms, 0) AS coverage,
+        multiIf(no_plan, 'not_planned', no_data, 'no_data', no_rate, 'no_ideal_rate', '') AS oee_null,
+        arrayFirst(station -> station.7 = l.constraint_position, b.stations) AS held_by,
+        held_by.2 AS constraint_machine, held_by.3 AS constraint_a, held_by.4 AS constraint_p, held_by.5 AS constraint_q,
+        held_by.6 AS constraint_oee,
+        l.pbt_ms AS pbt_ms, l.busy_ms AS busy_ms, l.unknown_ms AS unknown_ms, b.external_ms AS external_ms,
+        l.total AS total, l.good AS good, l.ideal_good_us AS ideal_good_us, l.no_ideal_total AS no_ideal_total,
+        l.first AS first, l.last AS last, b.machines AS machines, l.provisional AS provisional
+    FROM (SELECT *, pbt_ms = 0 AS no_plan, unknown_ms = pbt_ms AS no_data, no_ideal_total > 0 AS no_rate FROM lines) AS l
+    LEFT JOIN beside AS b ON b.site = l.site AND b.line = l.line AND b.period = l.period AND b.shift = l.shift
+        AND b.product = l.product AND b.order = l.order
+);
 
 CREATE OR REPLACE VIEW line_oee_by_hour AS
 SELECT period AS hour, * EXCEPT (period, shift, product, order)
