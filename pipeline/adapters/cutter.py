@@ -14,11 +14,13 @@ class Cutter:
     """Gathers entries of one machine and file.
 
     `room(at)` comes before the entries of an instant and gives the frame that they no longer fit into; the caller
-    then adds to the public lists. `samples` is signal -> (instants, values), `units` signal -> unit.
+    then adds to the public lists. `samples` is signal -> (instants, values), `units` signal -> unit. `epoch` [ms] is
+    when the source began to count: with its name and the frame's number the identity of a frame.
     """
 
     def __init__(self, machine: str, source: str, units: dict[str, str]) -> None:
         self._machine, self._source, self._units = machine, source, units
+        self.epoch = 0
         self.sequence = 0
         self._newest_state: StateChange | None = None
         self._clear()
@@ -52,7 +54,7 @@ class Cutter:
         frame = None
         if states or self.counts or self.contexts or self.events or blocks:
             frame = Frame(
-                self._machine, self._source, 0, self.sequence, self.newest, opening, states,
+                self._machine, self._source, self.epoch, self.sequence, self.newest, opening, states,
                 sorted(self.counts, key=_at), sorted(self.contexts, key=_at), sorted(self.events, key=_at), blocks,
             )  # fmt: skip
             self.sequence += 1

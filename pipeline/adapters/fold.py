@@ -50,6 +50,10 @@ class MachineFold:
             if len(signal.names) == 1 and item not in self._special
         }
 
+    def begin(self, epoch: int) -> None:
+        """When the source began to count, in ms; before its first frame."""
+        self._cut.epoch = epoch
+
     def room(self, at: int) -> Frame | None:
         """To be called before an entry: the frame that it no longer fits into."""
         return self._counted(self._cut.room(at))

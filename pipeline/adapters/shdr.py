@@ -49,6 +49,7 @@ def read(
     UsageError when a file belongs to no mapping.
     """
     tally = Tally() if tally is None else tally
+    _distinct(paths)
     known = device_file.load(devices) if devices else {}
     checked = [_check(mapping, known, devices) for mapping in mappings]
     groups: dict[str, list[tuple[Path, Mapping, dict[str, DataItem]]]] = {}
@@ -69,6 +70,15 @@ def read(
 def _digits(path: Path) -> str:
     day = DAY.search(path.name)
     return "".join(day.groups()) if day else ""
+
+
+def _distinct(paths: Sequence[Path]) -> None:
+    """A file is known by its name: two of one name would be taken for the same."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.name in seen:
+            raise UsageError(f"{path} and {seen[path.name]} have the same name: rename one")
+        seen[path.name] = path
 
 
 def _owner(path: Path, checked: list[Checked], any_name: bool) -> Checked:
@@ -110,9 +120,11 @@ class _File:
     def __init__(self, path: Path, mapping: Mapping, items: dict[str, DataItem], tally: Tally) -> None:
         self.source = f"shdr:{path.name}"
         self.newest: int | None = None
+        self._began: int | None = None
         self._path, self._map, self._items, self._tally = path, mapping, items, tally
         self._clock = Clock()
         self._refused: list[Refused] = []
+        self._start = self._day()
         units = {}
         for item, signal in mapping.signals.items():
             unit = signal.unit if signal.unit is not None else items[item].unit if item in items else ""
@@ -122,7 +134,7 @@ class _File:
     def read(self) -> Iterator[Frame | Refused]:
         """The file's frames in order, each refused entry before the frame that it would have stood in."""
         self._tally.files += 1
-        fold, start = self._fold, self._day()
+        fold, start = self._fold, self._start
         head: list[Entry] = []
         opening = start is not None
         for entry in self._entries():
@@ -154,6 +166,8 @@ class _File:
 
     def _open(self, head: list[Entry]) -> Iterator[Frame | Refused]:
         """The values at the head of the file that are older than its day: one frame of what they come to."""
+        if self._began is None and head:
+            self._fold.begin(max(entry.at for entry in head))
         frame, refused = self._fold.opening(head)
         for entry, reason in refused:
             self._refuse(entry, reason)
@@ -186,6 +200,9 @@ class _File:
             if fields[0] != last:
                 last = fields[0]
                 at = clock(last)
+                if self._began is None and at is not None and (self._start is None or at >= self._start):
+                    self._began = at
+                    self._fold.begin(at)
             if at is None:
                 self._odd(number, fields)
                 continue

@@ -106,7 +106,8 @@ def test_one_of_everything(tmp_path: Path, mapping: Mapping) -> None:
     )
     assert log.refused == []
     first, second = log.frames
-    assert (first.machine, first.source, first.epoch, first.sequence) == ("M1", "shdr:M1-20171106-20171107.txt", 0, 0)
+    assert (first.machine, first.source, first.sequence) == ("M1", "shdr:M1-20171106-20171107.txt", 0)
+    assert first.epoch == ms("08:00:00.123")
     assert first.sent == ms("08:00:02")
     assert first.states == [StateChange(ms("08:00:00.123"), "running", "ACTIVE")]
     assert first.contexts == [Context(ms("08:00:00.123"), "O100", None, "O100")]
@@ -371,6 +372,24 @@ def test_files_in_order_of_their_days_and_one_end(tmp_path: Path, mapping: Mappi
     assert [getattr(record, "source", "end") for record in records] == [f"shdr:{names[1]}", f"shdr:{names[0]}", "end"]
     again = list(read([tmp_path / names[1]], [mapping], tmp_path / "Devices.xml"))
     assert records[0] == again[0]  # the same file alone: the same frames
+
+
+def test_a_file_is_known_by_its_name_and_its_first_time(tmp_path: Path, mapping: Mapping) -> None:
+    """A log that is written over under the same name is another source; one that is longer begins with the same."""
+    snapshot, name = "2017-11-05T20:00:00Z|execution|READY\n", "M1-20171106.log"
+    first = Log(tmp_path, mapping, f"{snapshot}{DAY}08:00:00Z|line|1\n{DAY}08:00:01Z|speed|1\n", name).frames
+    grown = Log(
+        tmp_path, mapping, f"{snapshot}{DAY}08:00:00Z|line|1\n{DAY}08:00:01Z|speed|1\n{DAY}08:01:00Z|speed|2\n", name
+    )
+    over = Log(tmp_path, mapping, f"{snapshot}{DAY}09:00:00Z|speed|1\n", name).frames
+    assert [(frame.epoch, frame.sequence) for frame in first] == [(ms("08:00:00"), 0), (ms("08:00:00"), 1)]
+    assert [(frame.epoch, frame.sequence) for frame in grown.frames[:2]] == [(ms("08:00:00"), 0), (ms("08:00:00"), 1)]
+    assert {frame.epoch for frame in over} == {ms("09:00:00")}
+    other = tmp_path / "other" / name
+    other.parent.mkdir()
+    other.write_text(snapshot)
+    with pytest.raises(UsageError, match="have the same name: rename one"):
+        list(read([tmp_path / name, other], [mapping], tmp_path / "Devices.xml"))
 
 
 def test_files_of_no_mapping_and_other_mistakes_are_refused(tmp_path: Path, mapping: Mapping) -> None:
