@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import subprocess
+from urllib.request import Request, urlopen
 
 import clickhouse_connect
 import pyarrow as pa
@@ -46,3 +49,13 @@ def test_curl_asks_the_store(stack: LiveStack) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert answer.stdout == "42\n"
+
+
+def test_the_registry_keeps_schemas(registry: str) -> None:
+    schema = json.dumps({"type": "record", "name": "Kept", "fields": [{"name": "x", "type": "int"}]})
+    subject = f"{registry}/subjects/kept-{secrets.token_hex(3)}/versions"
+    request = Request(subject, json.dumps({"schema": schema}).encode(), {"Content-Type": "application/json"})
+    with urlopen(request, timeout=60) as posted:
+        number = json.load(posted)["id"]
+    with urlopen(f"{registry}/schemas/ids/{number}", timeout=60) as found:
+        assert json.loads(json.load(found)["schema"]) == json.loads(schema)
