@@ -152,7 +152,6 @@ class Line:
             broker=[f"kafka://{server.strip()}" for server in settings["kafka"].split(",")],
             store="memory://",
             datadir=str(settings.home / "faust"),
-            web_enabled=False,
             web_bind="127.0.0.1",
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -166,6 +165,7 @@ class Line:
             broker_commit_livelock_soft_timeout=1e9,
             stream_processing_timeout=1e9,
         )
+        app.boot_strategy.enable_web = False  # stronger than `faust worker --with-web`, which is its default
         app.transport = Transport(app.conf.broker_consumer, app, self.starts)
         source = app.topic(settings.topic("telemetry"), key_serializer="raw", value_serializer="raw")
 

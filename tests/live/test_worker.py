@@ -13,7 +13,21 @@ from pathlib import Path
 
 import pytest
 from live_stack import LiveStack
-from worker_trial import IGNORE_COVER, T0, Load, Worker, computed, differences, folded, lag, put, read, stored, until
+from worker_trial import (
+    IGNORE_COVER,
+    T0,
+    Load,
+    Worker,
+    computed,
+    delete_until,
+    differences,
+    folded,
+    lag,
+    put,
+    read,
+    stored,
+    until,
+)
 
 from pipeline import topics
 from pipeline.codec import Codec
@@ -153,6 +167,27 @@ def test_unusable_records_are_parked_and_too_many_stop_the_worker(line: Settings
     assert worker.process.wait(CAUGHT_UP_S) == 1
     assert len([row for row in worker.log.read_text().splitlines() if "ERROR" in row]) == 1
     assert worker.says("cannot be used")
+
+
+def test_lost_records_are_alarmed_and_garbage_in_the_state_is_left_out(line: Settings, start: Start) -> None:
+    """offsets of partition 0:  0 folded and saved | 1, 2 deleted unread | 3 folded by the next worker"""
+    codec = Codec()
+    frames = [codec.encode(Frame("m1", "plc", 1, n, T0, states=[StateChange(T0 + n, "running")])) for n in range(4)]
+    first = joined(start("first"))
+    put(line, "telemetry", [(b"m1", frames[0])])
+    until(lambda: lag(line) == 0, CAUGHT_UP_S, "the first record is folded")
+    assert first.end(signal.SIGTERM) == 0
+    put(line, "telemetry", [(b"m1", frame) for frame in frames[1:3]])
+    put(line, "state", [(b"0/4/0", b"garbage")])
+    delete_until(line, "telemetry", 0, 3)
+    put(line, "telemetry", [(b"m1", frames[3])])
+    second = joined(start("second"))
+    until(lambda: lag(line) == 0, CAUGHT_UP_S, "the last record is folded")
+    assert second.says("LOST: partition 0: records 1 to 2 were deleted before they were read")
+    assert second.says("1 records of the topic state are no state")
+    assert second.end(signal.SIGTERM) == 0
+    assert second.says("records=1,")
+    assert second.says("lost=2,")
 
 
 def test_missing_topics_are_named(stack: LiveStack, tmp_path: Path) -> None:

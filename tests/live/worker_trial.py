@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from pipeline import topics
 from pipeline.codec import Codec
@@ -205,6 +206,13 @@ def put(settings: Settings, topic: str, records: list[tuple[bytes | None, bytes 
     for key, value in records:
         producer.produce(settings.topic(topic), value, key, 0)
     assert producer.flush(15) == 0
+
+
+def delete_until(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    """Let the broker forget the records before this offset, as retention does."""
+    admin = AdminClient({"bootstrap.servers": settings["kafka"], "log_level": 0})
+    for done in admin.delete_records([TopicPartition(settings.topic(topic), partition, offset)]).values():
+        done.result(15)
 
 
 def stored(settings: Settings) -> dict[str, list[Any]]:
