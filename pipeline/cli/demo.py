@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -208,14 +209,21 @@ def _ms(at: datetime) -> int:
 
 def _where(values: Settings, site: str, with_kafka: bool) -> None:
     click.echo(f"\nThe plant runs on live, as site {site}." if with_kafka else "")
-    secret = values.home / "secrets" / "store"
+    openoee = "openoee" if shutil.which("openoee") else _shown(Path(sys.executable).with_name("openoee"))
+    secret = _shown(values.home / "secrets" / "store")
     for what, how in (
-        (f"openoee report --site {site}", "the report again, up to now"),
-        ("openoee query", "the ready questions by name; --sql for your own"),
+        (f"{openoee} report --site {site}", "the report again, up to now"),
+        (f"{openoee} query", "the ready questions by name; --sql for your own"),
         (values["store"], f"for any ClickHouse client: user {values['store_user']}, password in {secret}"),
-        ("openoee status", "every part, its health, its lag, its log"),
+        (f"{openoee} status", "every part, its health, its lag, its log"),
         ("make stop", "ends it all; data survive until make clean"),
     ):
-        click.echo(f"  {what:<32} {how}")
+        click.echo(f"  {what:<40} {how}")
     if not with_kafka:
         click.secho(NO_KAFKA, fg="red", bold=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
