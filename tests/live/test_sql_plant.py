@@ -10,9 +10,10 @@ from pathlib import Path
 import clickhouse_connect
 import pytest
 from live_stack import LiveStack
-from sql_trial import EVERYTHING, HOUR, MINUTE, T0, told
+from sql_trial import EVERYTHING, HOUR, MINUTE, T0, put, told
 
 from pipeline import inline, queries, report
+from pipeline.core.model import Anomaly
 from pipeline.core.plant import Plant
 from pipeline.errors import UsageError
 from pipeline.factory import Factory, controls
@@ -26,7 +27,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "sql.md"
 
 @pytest.fixture(scope="module")
 def plant(stack: LiveStack) -> Iterator[tuple[Store, Settings]]:
-    """Two hours of a simulated plant in Lyon, through the engine into the store."""
+    """Two hours of a simulated plant in Lyon, through the engine into the store; and one flag more."""
     settings = stack.settings("plant")
     migrate(settings)
     made = Plant("lyon", 7, T0, 12)
@@ -34,6 +35,8 @@ def plant(stack: LiveStack) -> Iterator[tuple[Store, Settings]]:
     end = T0 + 2 * HOUR
     inline.run([*controls(factory, T0, "test"), *made.frames(end), *made.ends(end, end)], settings)
     with closing(Store(settings)) as store:
+        put(store, Anomaly("lyon-L1-saw", "lyon", "L1", "vibration", "limit", "limit", 1, T0 + HOUR, T0 + HOUR + MINUTE,
+                           0.9, 7.5, 2.0, None, 7.0, "critical", "running", "A", "vibration is high", T0 + HOUR))
         yield store, settings
 
 
