@@ -117,6 +117,24 @@ def test_two_sinks_share_and_a_third_group_adds_nothing(line: Settings, start: S
     assert wrong(held(line, final=True), rows.want) == {}
 
 
+def test_a_frozen_sink_that_wakes_after_another_took_over_changes_nothing(line: Settings, start: Start) -> None:
+    rows = Load(line)
+    rows.send(range(40))
+    frozen = start(line, sink_rows="500")
+    until(lambda: frozen.says("dealt out"), 40, "it joins")
+    frozen.process.send_signal(signal.SIGSTOP)
+    other = start(line)
+    rows.send(range(40, 60))
+    drained(line, other)
+    frozen.process.send_signal(signal.SIGCONT)
+    until(lambda: frozen.log.read_text().count("dealt out") > 1, 40, f"{frozen.log} joins again")
+    rows.send(range(60, 80))
+    assert other.end() == 0
+    drained(line, frozen)
+    assert frozen.end() == 0, frozen.log.read_text()
+    assert wrong(held(line), rows.want) == {}
+
+
 def test_unusable_records_are_parked_with_their_address_and_the_rest_lands(line: Settings, start: Start) -> None:
     rows = Load(line)
     rows.send(range(5))
