@@ -80,6 +80,8 @@ class Kafka:
         if not missing:
             return
         java, libs = require_java(), install(POM, self.home / "lib", report)
+        self._cluster_file.parent.mkdir(parents=True, exist_ok=True)
+        self._cluster_file.write_text(json.dumps(cluster))
         for i in missing:
             self._format(java, libs, i, cluster)
         for i in missing:
@@ -109,10 +111,7 @@ class Kafka:
                 )
             return known
         identity = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        cluster: dict[str, str | int] = {"id": identity, "nodes": nodes or 1}
-        self._cluster_file.parent.mkdir(parents=True, exist_ok=True)
-        self._cluster_file.write_text(json.dumps(cluster))
-        return cluster
+        return {"id": identity, "nodes": nodes or 1}
 
     def _properties_file(self, node: int) -> Path:
         return self.home / "kafka" / f"node-{node}.properties"

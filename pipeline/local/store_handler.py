@@ -109,7 +109,7 @@ class Handler(Wire):
                 self.server.slots.release()
         except (ConnectionError, TimeoutError):
             self.close_connection = True
-        except (RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # whatever it is, the client hears of it
             code, message = code_of(str(error))
             self.refuse(status_of(code), f"{message} (version {self.server.engine.version} (chdb))\n", code)
 

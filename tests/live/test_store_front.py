@@ -119,6 +119,8 @@ def test_errors_have_codes_and_late_ones_are_seen(front: Front) -> None:
     assert front.ask("SELECT 1", "/?no_such_setting=1")[0] in (400, 404)
     assert front.ask("SELECT 1", "/elsewhere")[0] == 404
     assert front.ask("SELECT 1", **{"X-ClickHouse-Key": "wrong"})[0] == 403
+    assert front.ask(b"no gzip", **{"Content-Encoding": "gzip"})[0] == 500
+    assert front.ask("SELECT 1", "/?compress=1")[0] == 501
     status, body = front.ask("SELECT number, throwIf(number = 3000000) FROM numbers(4000000) SETTINGS max_threads = 1")
     assert status == 500 or "__exception__" in body
 
