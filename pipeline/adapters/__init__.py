@@ -2,7 +2,7 @@
 
 An adapter is a module with
 
-    read(paths, mappings, devices=None, tally=None) -> Iterator[Frame | Control | Refused]
+    read(paths, mappings, devices, tally, any_name, latest) -> Iterator[Frame | Control | Refused]
 
 It yields the frames of each machine in order, a `Refused` for everything that it could not use, and one
 `EndOfSource` control per machine after the last frame. It is a pure function of the files and mappings: the same
@@ -21,6 +21,7 @@ from pipeline.errors import UsageError
 
 ADAPTERS: dict[str, str] = {
     "shdr": "pipeline.adapters.shdr",  # MTConnect adapter logs
+    "csv": "pipeline.adapters.csv_files",  # tables: a column per item, or columns item and value
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 5
 PROGRESS_S = 2.0
+SLACK_MS = 300_000  # clocks of machines may be fast by so much
 
 
 def file_options(function: F) -> F:
@@ -31,7 +32,8 @@ def file_options(function: F) -> F:
                      help="Device file of the machines (Devices.xml): categories and units of their items."),
         click.option("--mapping", "mappings", multiple=True, required=True, metavar="FILE", type=click.Path(),
                      help="Mapping file: what a machine's items mean; repeat it for several machines."),
-        click.option("--adapter", default="shdr", show_default=True, help="Kind of source: shdr (MTConnect logs)."),
+        click.option("--adapter", default="shdr", show_default=True,
+                     help="Kind of source: shdr (MTConnect logs), csv (tables)."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -67,7 +69,8 @@ class Reading:
         self.tally: Tally = Tally()
         self.first_refused: list[Refused] = []
         self._report = refused
-        self._records = module.read(files, loaded, devices, self.tally, bool(machine))
+        latest = time.time_ns() // 1_000_000 + SLACK_MS
+        self._records = module.read(files, loaded, devices, self.tally, bool(machine), latest)
 
     def __iter__(self) -> Iterator[Frame | Control]:
         from pipeline.adapters import Refused

@@ -374,6 +374,17 @@ def test_files_in_order_of_their_days_and_one_end(tmp_path: Path, mapping: Mappi
     assert records[0] == again[0]  # the same file alone: the same frames
 
 
+def test_times_that_cannot_be_are_refused(tmp_path: Path, mapping: Mapping) -> None:
+    """One broken time would drag the machine's clock into the future, and everything after it would be too late."""
+    text = f"{DAY}08:00:00Z|speed|1\n2107-11-06T08:00:01Z|speed|2\n{DAY}08:00:02Z|speed|3\n{DAY}09:00:00Z|speed|4\n"
+    log = Log(tmp_path, mapping, text)
+    assert [(one.line, one.reason[:14]) for one in log.refused] == [(2, "later than now")]
+    assert log.controls[0].body == EndOfSource(log.frames[0].source, ms("09:00:00"))
+    (tmp_path / "M1.txt").write_text(text)
+    records = read([tmp_path / "M1.txt"], [mapping], tmp_path / "Devices.xml", latest=ms("08:30:00"))
+    assert [one.line for one in records if isinstance(one, Refused)] == [2, 4]
+
+
 def test_a_file_is_known_by_its_name_and_its_first_time(tmp_path: Path, mapping: Mapping) -> None:
     """A log that is written over under the same name is another source; one that is longer begins with the same."""
     snapshot, name = "2017-11-05T20:00:00Z|execution|READY\n", "M1-20171106.log"
@@ -407,7 +418,7 @@ def test_files_of_no_mapping_and_other_mistakes_are_refused(tmp_path: Path, mapp
         (tmp_path / "bad.xml").write_text(text)
         with pytest.raises(FactoryFileError, match=words):
             list(read([stray], [mapping], tmp_path / "bad.xml", any_name=True))
-    with pytest.raises(UsageError, match="there is no adapter 'opcua': use one of shdr"):
+    with pytest.raises(UsageError, match="there is no adapter 'opcua': use one of csv, shdr"):
         adapter("opcua")
 
 
