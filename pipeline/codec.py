@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -37,7 +38,7 @@ from pipeline.core.model import (
     StateChange,
     Tick,
 )
-from pipeline.errors import ParkError, UndecodableRecord, UnknownSchema
+from pipeline.errors import ParkError, RegistryUnavailable, UndecodableRecord, UnknownSchema
 from pipeline.frame_reader import (
     FINGERPRINT,
     LIMIT,
@@ -49,8 +50,9 @@ from pipeline.frame_reader import (
     invalid,
 )
 from pipeline.frame_writer import FrameWriter
-from pipeline.registry import Lookup
+from pipeline.registry import Lookup, compare
 
+log = logging.getLogger("openoee.codec")
 _HEADER = struct.Struct(">BI")
 
 
@@ -226,6 +228,19 @@ class Codec:
         self._frame_header = _HEADER.pack(0, newest["Frame"].id)
         self._frame_headers = {_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT}
         self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
+
+    @classmethod
+    def agreed(cls, registry_url: str) -> Codec:
+        """A codec for a process that starts: the registry, if there is one, must hold the bundle under its ids.
+
+        Raises SchemaMismatch. A registry that is away is no reason to wait: the bundle knows what we write.
+        """
+        if registry_url:
+            try:
+                compare(registry_url, schemas.bundle())
+            except RegistryUnavailable as error:
+                log.warning("%s; going on with the committed schemas, which were not compared", error)
+        return cls(registry_url)
 
     def encode(self, message: Message) -> bytes:
         """Bytes of a record. Raises ParkError when its values cannot be a record (names, shapes, ranges, types)."""

@@ -325,3 +325,15 @@ def test_a_control_of_another_kind_is_no_control() -> None:
     with pytest.raises(UndecodableRecord):
         Codec().decode(b"\0\0\0\0\2" + b"\2m\2i\0\2b" + b"\x0a" + b"\0")
     assert Codec().decode(b"\0\0\0\0\2" + b"\2m\2i\0\2b" + b"\x04" + b"\x0e").body == Tick(7)  # type: ignore[union-attr]
+
+
+def test_a_process_starts_only_when_the_registry_agrees_or_is_away(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(SchemaMismatch, match="openoee schemas register"):
+        Codec.agreed(shelf.url)
+    registry.register(shelf.url, schemas.bundle(), schemas.home())
+    Codec.agreed(shelf.url)
+    assert caplog.text == ""
+    Codec.agreed("http://127.0.0.1:9")
+    assert "going on with the committed schemas" in caplog.text

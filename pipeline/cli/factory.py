@@ -55,7 +55,7 @@ def apply(file: str, effective: str | None, by: str | None, **flags: Any) -> Non
 
     factory = load(file)
     values = settings.load(flags)
-    codec = Codec(values["registry"])
+    codec = Codec.agreed(values["registry"])
     before = factory_apply.last_applied(factory.site, values, codec)
     now = time.time_ns() // 1_000_000
     since = _effective(effective or ("now" if before else "always"), now, factory.timezone)
