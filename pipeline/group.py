@@ -73,6 +73,7 @@ class Group:
             "session.timeout.ms": session_ms,
             "heartbeat.interval.ms": max(session_ms // 5, 500),
             "queued.max.messages.kbytes": settings.int("sink_mb") << 10,
+            "error_cb": self._away,
         })  # fmt: skip
         self._consumer.subscribe(list(self._short), on_assign=self._on_assign, on_revoke=self._on_revoke)
 
@@ -157,6 +158,10 @@ class Group:
         if code == KafkaError._AUTO_OFFSET_RESET:
             raise _hole(f"{what}: {error.str()}")
         self.tell(f"Kafka, {what}: {error.str()}")
+
+    def _away(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.tell(f"waiting: Kafka at {self.reach['bootstrap.servers']} does not answer")
 
     def _check(self, before: Share) -> None:
         if self._failure is not None:
