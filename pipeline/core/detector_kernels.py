@@ -23,9 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
     ONSET, SIDE, BAD, BAD_FIRST, BAD_SCORE, BAD_VALUE, BAD_LEVEL, BAD_SCALE, LAST_BAD, HOLD_FIRST, HOLD, EVIDENCE,
     USUAL_EVIDENCE, MISSED, USUAL_MISSED, OFFSET, OFFSET_SEEN, RENEWED, LAGGED, PLAIN_ERROR, LAG_ERROR, PIECE,
     PIECE_SUM, PIECE_FROM, PIECE_BASE, PIECE_BEFORE, X_SPREAD, X_CHANGE, PULL, LAG_OFFSET, LAG_OFFSET_SEEN, COMPARED,
-    PEAK, PEAK_NOW, PEAK_AT,
-) = range(50)  # fmt: skip
-SIGNAL_FIELDS = 50
+    PEAK, PEAK_NOW, PEAK_AT, REFRACTORY,
+) = range(51)  # fmt: skip
+SIGNAL_FIELDS = 51
 # Fields of a flag; four flags can be open on one signal.
 KIND, FIRST, LAST, SCORE, VALUE, EXPECTED, LOW, HIGH, DUE, SAID = range(10)
 FLAG_FIELDS = 10
@@ -53,15 +53,15 @@ C_LOW, C_HIGH, C_FLATLINE, C_LEARN = range(4)
 # Parameters; all durations in ms of event time.
 PARAMETERS = {
     "warm_samples": 100.0,  # samples of a context before it is judged
-    "warm_all": 300.0,  # samples of a signal before any judgement
-    "memory_samples": 3000.0,  # memory of level and scale, at least
+    "warm_all": 150.0,  # samples of a signal before any judgement
+    "memory_samples": 1500.0,  # memory of level and scale, at least
     "memory_ms": 10 * 3600e3,
     "offset_ms": 3 * 3600e3,  # memory of what all running contexts share: wear, ambience
-    "offset_samples": 1000.0,
+    "offset_samples": 3000.0,
     "settle_ms": 30e3,  # after a change of state a signal is in a context of its own for so long
-    "fast_samples": 5.0,
+    "fast_samples": 2.0,
     "fast_ms": 60e3,
-    "slow_samples": 30.0,
+    "slow_samples": 60.0,
     "slow_ms": 600e3,
     "spike": 6.5,  # threshold of a single sample, in scales
     "shift_scales": 5.0,  # threshold of the fast and slow means, in their own scales ...
@@ -70,30 +70,36 @@ PARAMETERS = {
     "drift_ms": 900e3,  # a rise that took longer is a drift
     "spike_samples": 3.0,  # more in a row are a shift
     "quiet_ms": 300e3,  # a flag ends when nothing was wrong for so long ...
-    "quiet_samples": 10.0,  # ... and so many samples
+    "quiet_samples": 100.0,  # ... and so many samples
     "accept_ms": 4 * 3600e3,  # what lasts longer is the new normal
     "accept_samples": 1200.0,
     "flat_ms": 300e3,
     "flat_evidence": 30.0,
     "grow_ms": 60e3,
     "clip": 3.0,
-    "mean_clip": 6.0,
+    "mean_clip": 8.0,
     "floor": 0.01,
     "gap_ms": 300e3,
     "gap_samples": 60.0,
-    "habit": 0.15,
+    "habit": 0.2,
+    "habit_most": 8.0,
     "habit_ms": 3 * 86400e3,
+    "habit_samples": 10000.0,
+    "alarm": 0.7,
+    "refractory_samples": 200.0,
     "young_ms": 3600e3,
     "piece_ms": 30e3,
     "piece_memory": 1000.0,
     "offset_pieces": 360.0,
+    "accept_at_least_ms": 1200e3,
 }
 NAMES = tuple(PARAMETERS)
 (
     WARM_SAMPLES, WARM_ALL, MEMORY_SAMPLES, MEMORY_MS, OFFSET_MS, OFFSET_SAMPLES, SETTLE_MS, FAST_SAMPLES, FAST_MS,
     SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
-    GAP_SAMPLES, HABIT, HABIT_MS, YOUNG_MS, PIECE_MS, PIECE_MEMORY, OFFSET_PIECES,
+    GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
+    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e150
 
@@ -211,6 +217,12 @@ def check_flatline(f: Floats, c: Floats, config: Floats, p: Floats, x: float, at
 
 
 @compiled
+def pace(seen: float, memory: float) -> float:
+    """Weight of a new sample: at first that of a short memory, so that a bad start is forgotten, then a mean's."""
+    return 3.0 / (seen + 2.0) if seen < 300.0 else 1.0 / min(seen - 200.0, memory)
+
+
+@compiled
 def learn_context(
     f: Floats,
     c: Floats,
@@ -228,7 +240,7 @@ def learn_context(
     if c[SEEN] == 1.0:
         c[LEVEL], c[REPEATS] = x - offset, 0.5
         return
-    a = trust / min(c[SEEN], memory)
+    a = trust * pace(c[SEEN], memory)
     r = clipped(x - offset - c[LEVEL], p[CLIP] * max(c[SCALE], floor) if c[SEEN] > 20.0 else BIG)
     if wears and c[SEEN] >= p[WARM_SAMPLES]:
         f[OFFSET_SEEN] += 1.0
@@ -253,6 +265,8 @@ def follow_lag(f: Floats, g: Floats, x: float, at: float, wears: bool, p: Floats
     False: not known in this context yet; then it just follows the signal."""
     if f[COUNT] == 0.0:
         f[LAGGED] = x
+    if f[COUNT] >= p[WARM_SAMPLES]:
+        x = f[LAGGED] + clipped(x - f[LAGGED], 10.0 * f[ALL_SCALE])
     fresh = wears and f[LAG_OFFSET_SEEN] < 20.0
     if f[PULL] <= 0.0 or g[PIECES] < 20.0 or fresh:
         f[LAGGED] += 0.1 * (x - f[LAGGED])
@@ -266,6 +280,9 @@ def follow_lag(f: Floats, g: Floats, x: float, at: float, wears: bool, p: Floats
 @compiled
 def learn_lag(f: Floats, g: Floats, x: float, at: float, base: int, wears: bool, trust: float, p: Floats) -> None:
     """Regression of the change from piece to piece of time on the piece's mean, one intercept per context."""
+    if f[COUNT] < p[WARM_SAMPLES]:
+        return
+    x = f[LAGGED] + clipped(x - f[LAGGED], 10.0 * f[ALL_SCALE])
     length = max(p[PIECE_MS], f[STEP])
     if f[PIECE_BASE] != base + 1.0 or at - f[AT] > 2.0 * length:
         f[PIECE_BASE], f[PIECE], f[PIECE_SUM], f[PIECE_FROM], f[PIECE_BEFORE] = base + 1.0, 0.0, 0.0, at, math.nan
@@ -306,7 +323,7 @@ def learn_signal(f: Floats, x: float, memory: float) -> None:
     if f[COUNT] > 0.0 and 0.0 < step < f[QUANTUM]:
         f[QUANTUM] = step
     f[COUNT] += 1.0
-    a = 1.0 / min(f[COUNT], memory)
+    a = pace(f[COUNT], memory)
     most = 10.0 * f[ALL_SCALE] if f[COUNT] > 20.0 and f[ALL_SCALE] > 0.0 else BIG
     r = clipped(x - f[ALL_LEVEL], most)
     f[ALL_LEVEL] += a * r
@@ -349,11 +366,11 @@ def usual_peak(f: Floats, p: Floats, surprise: float, at: float) -> float:
     tail: float = max(1.0, 1.1 * f[PEAK])
     young = max(p[YOUNG_MS] / max(f[STEP], 1.0), p[WARM_ALL])
     if f[PEAK_NOW] > 0.0 and at - f[PEAK_AT] > max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP]):
-        f[PEAK] += p[HABIT] * (min(f[PEAK_NOW], 2.5 * max(f[PEAK], 1.0)) - f[PEAK])
+        f[PEAK] += p[HABIT] * (min(f[PEAK_NOW], p[HABIT_MOST] * max(f[PEAK], 1.0)) - f[PEAK])
         f[PEAK_NOW] = 0.0
     if surprise > 0.7:
         f[PEAK_NOW], f[PEAK_AT] = max(f[PEAK_NOW], surprise), at
-    f[PEAK] *= 1.0 - min(1.0, max(at - f[AT], 0.0) / max(p[HABIT_MS], 1000.0 * f[STEP]))
+    f[PEAK] *= 1.0 - min(1.0, max(at - f[AT], 0.0) / max(p[HABIT_MS], p[HABIT_SAMPLES] * f[STEP]))
     tail *= 1.0 + 0.6 * young / (young + f[WARM])
     return tail
 
@@ -471,7 +488,9 @@ def learned(
             score, n = judge(f, p, single, x, at, level, scale, row, reports, n)
     if f[LEARNED_FLAG + KIND] >= SHIFT:
         c[FLAGGED] += 1.0
-        if c[FLAGGED] >= p[ACCEPT_SAMPLES] and (c[FLAGGED] > c[SEEN] or c[FLAGGED] * step > p[ACCEPT_MS]):
+        if c[FLAGGED] >= max(p[ACCEPT_SAMPLES], p[ACCEPT_AT_LEAST_MS] / step) and (
+            c[FLAGGED] > c[SEEN] or c[FLAGGED] * step > p[ACCEPT_MS]
+        ):
             n = close_flag(f, LEARNED_FLAG, row, at, reports, n)
             c[:], g[:], f[FAST], f[SLOW], f[SIDE], f[BAD] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     elif not stuck:
@@ -532,6 +551,17 @@ def sample(
     return score, n
 
 
+@compiled
+def once(f: Floats, p: Floats, score: float) -> float:
+    """An alarm is news once: within the refractory time after it scores are halved."""
+    f[REFRACTORY] = max(f[REFRACTORY] - 1.0, 0.0)
+    if f[REFRACTORY] > 0.0:
+        return 0.5 * score
+    if score >= p[ALARM]:
+        f[REFRACTORY] = p[REFRACTORY_SAMPLES] + 1.0
+    return score
+
+
 @entry
 def run(
     signals: Floats, rows: NDArray[np.int64], configs: Floats, p: Floats, at: NDArray[np.int64], values: Floats,
@@ -552,7 +582,7 @@ def run(
         if abs(x) < BIG:
             score, n = sample(f, configs[k], p, x, now, base, renewing, live, wears, row, reports, n)
             if scores.shape[0] > 0:
-                scores[k, i] = score
+                scores[k, i] = once(f, p, score)
         else:
             missing(f, p, now, live)
         quiet = max(p[QUIET_MS], p[QUIET_SAMPLES] * f[STEP])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core import detector_kernels as kernels
 from pipeline.core.detectors import CONTEXTS, SIGNALS, MachineDetectors
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 
@@ -269,6 +270,58 @@ def test_numbers_that_are_none_do_not_poison_what_follows() -> None:
     assert [row.kind for row in current(watch(values, machine=machine))] == ["spike"]
     finite = np.frombuffer(machine.pack()["signals"])
     assert not np.isinf(finite).any()
+
+
+def test_a_sensor_that_starts_with_nonsense_is_watched_all_the_same() -> None:
+    values = healthy(15, 2)
+    values[:3] = 65535.0
+    values[6000] -= 12.0
+    assert [row.kind for row in current(watch(values))] == ["spike"]
+
+
+def test_every_parameter_stands_where_the_kernels_look_for_it() -> None:
+    for place, name in enumerate(kernels.PARAMETERS):
+        constant = name.upper() if name != "spike" else "P_SPIKE"
+        assert getattr(kernels, constant) == place
+
+
+def test_a_signal_that_is_not_sent_while_others_are_is_a_gap() -> None:
+    values = np.vstack((healthy(16, 2), healthy(17, 2)))
+    values[1, 5000:5900] = np.nan
+    machine = MachineDetectors()
+    rows = machine.observe(block(values), "running", "A", {})
+    (flag,) = current(rows)
+    assert (flag.kind, flag.signal) == ("gap", "power1")
+    assert (flag.first, flag.last) == (START + 4999 * SECOND, START + 5899 * SECOND)
+    assert "power1 sends nothing while running on A" in flag.message
+
+
+def test_a_signal_sampled_now_and_then_has_no_gap() -> None:
+    values = np.vstack((healthy(18, 2), np.full(7200, np.nan)))
+    values[1, ::90] = healthy(19, 2)[::90]
+    assert MachineDetectors().observe(block(values), "running", "A", {}) == []
+
+
+def test_a_signal_that_lags_behind_the_state_is_understood() -> None:
+    """A motor's temperature tends to 60 when it runs and to 30 when it idles, within 12 minutes: never settled, never
+    flagged; but 2 degrees more than that are."""
+    rng = np.random.default_rng(20)
+    machine = MachineDetectors()
+    value, at = 30.0, START
+    rows: list[Anomaly] = []
+    fault = START + 7 * HOUR
+    while at < START + 8 * HOUR:
+        state = "running" if rng.random() < 0.6 else "idle"
+        n = int(rng.integers(120, 1200))
+        target = 60.0 if state == "running" else 30.0
+        wear = target + (value - target) * np.exp(-np.arange(n) / 720.0)
+        value = float(wear[-1])
+        times = at + SECOND * np.arange(n, dtype=np.int64)
+        values = np.round(wear + rng.normal(0.0, 0.2, n) + np.where(times >= fault, 2.0, 0.0), 2)
+        rows += machine.observe(SignalBlock(times, ["temperature"], values[None, :]), state, "A", {})
+        at += n * SECOND
+    assert rows
+    assert min(row.first for row in rows) >= fault - MINUTE
 
 
 def test_time_that_goes_back_is_left_out() -> None:
