@@ -14,6 +14,7 @@ docs/faust.md tells why neither Faust's tables nor its acknowledgements are used
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import time
@@ -143,6 +144,20 @@ class Line:
             self.failure = error
             if isinstance(error, OpenOeeError):
                 log.error("%s", error)
+
+    def run(self) -> int:
+        """Run until the process is told to end, or cannot go on; the exit code."""
+        self.prepare()
+        self.app.finalize()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)  # millions of short-lived values, none of them in cycles
+        worker = faust.Worker(self.app, quiet=True, override_logging=False, redirect_stdouts=False)
+        worker.spinner = None
+        try:
+            worker.execute_from_commandline()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code if self.failure is None else getattr(self.failure, "exit_code", 1)
 
     def _app(self) -> Any:
         settings = self.settings

@@ -18,11 +18,8 @@ def command(**flags: str | None) -> None:
     Start as many as you like, anywhere: they share the partitions, and one takes over when another ends or dies.
     SIGTERM or Ctrl-C drains, saves and ends with 0. When it cannot go on it says why in one line and ends with 1.
     """
-    import gc
     import logging
     import sys
-
-    import faust
 
     from pipeline.agents import Line
     from pipeline.errors import OpenOeeError
@@ -36,17 +33,4 @@ def command(**flags: str | None) -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     for handler in logging.root.handlers:  # our own errors are one line; Faust would add their traceback
         handler.addFilter(lambda entry: not (entry.exc_info and isinstance(entry.exc_info[1], OpenOeeError)))
-    line = Line(load(flags))
-    line.prepare()
-    line.app.finalize()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
-    worker = faust.Worker(line.app, quiet=True, override_logging=False, redirect_stdouts=False)
-    worker.spinner = None
-    try:
-        worker.execute_from_commandline()
-    except SystemExit as end:
-        code = end.code
-    if line.failure is not None:
-        code = getattr(line.failure, "exit_code", 1)
-    sys.exit(code)
+    sys.exit(Line(load(flags)).run())
