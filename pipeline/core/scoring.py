@@ -47,7 +47,8 @@ class Scorer:
                 flags.extend(self.detectors.observe(_part(block, low, high), state, product, known))
         for now, last_message in history.heard.looks(before, until):
             flags.extend(self.detectors.advance(now, last_message, config))
-        return sorted(flags, key=lambda flag: (flag.first, flag.signal, flag.kind))
+        latest = {(flag.first, flag.signal, flag.kind): flag for flag in flags}  # one row per flag and version
+        return [latest[key] for key in sorted(latest)]
 
     def _due(self, until: int) -> list[SignalBlock]:
         """Samples before `until`, one block per set of signals, in order of time; the rest waits on."""
