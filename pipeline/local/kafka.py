@@ -8,7 +8,7 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import StackError
@@ -110,8 +110,7 @@ class Kafka:
                     "use another home for the other size, or `make clean` to drop the data"
                 )
             return known
-        identity = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        return {"id": identity, "nodes": nodes or 1}
+        return {"id": new_cluster_id(), "nodes": nodes or 1}
 
     def _properties_file(self, node: int) -> Path:
         return self.home / "kafka" / f"node-{node}.properties"
@@ -124,8 +123,10 @@ class Kafka:
         asked = ["format", "--ignore-formatted", "-t", str(cluster["id"]), "-c", str(self._properties_file(node))]
         done = subprocess.run([*tool, *asked], capture_output=True, text=True, check=False)
         if done.returncode:
-            last = (done.stderr + done.stdout).strip().splitlines()[-1:]
-            raise StackError(f"Kafka's storage in {data} cannot be formatted: {' '.join(last)}")
+            raise StackError(
+                f"Kafka's storage in {data} cannot be formatted (exit code {done.returncode}): "
+                f"{_telling((done.stdout + done.stderr).strip().splitlines())}"
+            )
 
     def wait_ready(self) -> None:
         """Wait until every broker answers; StackError, with its last words, when one ends instead."""
@@ -147,11 +148,21 @@ class Kafka:
 
     def _last_words(self, node: int) -> str:
         name = node_name(node)
-        lines = self.supervisor.tail(name)
-        causes = [line for line in lines if re.match(r"Caused by: |Error: |\S+(Exception|Error): ", line)]
-        loud = [line for line in lines if re.search(r" (ERROR|FATAL) ", line)]
-        said = (causes or loud or lines or ["it wrote nothing"])[-1]
-        return f"{said.strip()} (log: {self.supervisor.logs / name}.log)"
+        return f"{_telling(self.supervisor.tail(name))} (log: {self.supervisor.logs / name}.log)"
+
+
+def new_cluster_id() -> str:
+    """A random id as Kafka makes them: never one that its tools would take for an option."""
+    while (identity := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        continue
+    return identity
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """The line of a Java program's output that says why it ended."""
+    causes = [line for line in lines if re.match(r"Caused by: |Error: |\S+(Exception|Error): |\S+: error: ", line)]
+    loud = [line for line in lines if re.search(r" (ERROR|FATAL) ", line)]
+    return (causes or loud or lines or ["it wrote nothing"])[-1].strip()
 
 
 def nodes_of(home: Path) -> int:
