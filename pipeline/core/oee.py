@@ -58,16 +58,16 @@ def ratios(facts: Mapping[str, int], profile: str = "iso22400", unknown_as: str 
 
 
 def _without_value(kpi: dict[str, Ratio], facts: Mapping[str, int]) -> None:
-    """Which NULL wins: PBT = 0, then coverage = 0, then parts without an ideal cycle time."""
+    """What has no value because nothing was planned, nothing is known, or an ideal cycle time is missing.
+
+    `why_null` names the first of these reasons that applies.
+    """
     if facts["pbt_ms"] == 0:
-        gone: Sequence[str] = ("a", "p", "q", "oee", "nee")
+        kpi.update(dict.fromkeys(("a", "p", "q", "oee", "nee")))
     elif facts["unknown_ms"] == facts["pbt_ms"]:
-        gone = ("a", "p", "oee", "nee")
-    elif facts["no_ideal_total"] > 0:
-        gone = ("p", "q", "oee", "nee", "teep", "ooe")
-    else:
-        gone = ()
-    kpi.update(dict.fromkeys(gone))
+        kpi.update(dict.fromkeys(("a", "p", "oee", "nee")))
+    if facts["no_ideal_total"] > 0:
+        kpi.update(dict.fromkeys(("p", "q", "oee", "nee", "teep", "ooe")))
 
 
 def why_null(facts: Mapping[str, int], flags: Iterable[str] = ()) -> str:
