@@ -18,6 +18,8 @@ setup: .venv/.ready  ## install Python packages into .venv (once)
 	@echo "Installing Python packages into .venv (about a minute, once) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[local,dev]'
+	@echo "Compiling the detectors (some seconds, once) ..."
+	@$(BIN)/python -c 'from pipeline.partition import warm_up; from pipeline.settings import load; from pipeline.codec import Codec; warm_up(load(), Codec())'
 	@touch $@
 
 demo: setup      ## one simulated shift of 12 machines through the whole line, then the plant runs on live
@@ -32,8 +34,10 @@ status: setup    ## every part of the local stack, its health and lag
 test: setup      ## all tests, on real Kafka and a real store (under 30 minutes)
 	@$(BIN)/python -m pytest
 
-trials: setup    ## the long proofs: a simulated week against its truth, twenty kills (about an hour)
-	@$(BIN)/python -m pytest tests/live/trials -rP
+trials: setup    ## the long proofs: real machines, a simulated week, twenty kills (half an hour)
+	@$(BIN)/python tests/trials/nist.py
+	@$(BIN)/python tests/trials/simulated.py --signal-period 10
+	@$(BIN)/python tests/trials/kills.py
 
 check: lint types  ## ruff and mypy --strict
 

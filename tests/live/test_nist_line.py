@@ -9,7 +9,7 @@ import pytest
 from live_stack import LiveStack
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT / "bench"))
+sys.path.insert(0, str(PROJECT / "tests" / "trials"))
 
 import nist  # noqa: E402
 

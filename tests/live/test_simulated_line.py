@@ -23,7 +23,7 @@ from pipeline.producer import TelemetryProducer
 from pipeline.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(PROJECT / "bench"))
+sys.path.insert(0, str(PROJECT / "tests" / "trials"))
 
 import simulated  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Logs of real machine tools through the whole line, against the same engine in memory: row by row.
 
-    python bench/nist.py [--data ../shared/data/nist_sms] [--home DIR]
+    python tests/trials/nist.py [--data ../shared/data/nist_sms] [--home DIR]
 
 Starts a stack of its own (Kafka and the store), two workers and a sink, produces every file of Mazak01 and GFAgie01,
 runs `openoee replay` on the same files, and compares what the store holds with what the replay wrote. Exit code 1 when
@@ -10,30 +10,23 @@ anything differs. tests/live/test_nist_line.py does the same with a few files.
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, TopicPartition
+from line import ROOT, Line, command, own_stack
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pipeline import compare, mapping, topics  # noqa: E402
-from pipeline.adapters import Tally  # noqa: E402
-from pipeline.adapters.shdr import read  # noqa: E402
-from pipeline.core.model import Frame  # noqa: E402
-from pipeline.settings import Settings, load  # noqa: E402
-from pipeline.store.client import Store  # noqa: E402
-from pipeline.store.migrate import migrate  # noqa: E402
+from pipeline import compare, mapping
+from pipeline.adapters import Tally
+from pipeline.adapters.shdr import read
+from pipeline.core.model import Frame
+from pipeline.settings import Settings, load
+from pipeline.store.client import Store
 
 DATA = ROOT.parent / "shared/data/nist_sms"
 EXAMPLES = ROOT / "deploy/examples"
@@ -44,7 +37,6 @@ TABLES = {
     "intervals": ("intervals FINAL WHERE end IS NULL OR end > start", ("machine", "start")),
     "anomalies": ("anomalies FINAL", ("machine", "signal", "kind", "first")),
 }
-RESULTS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters")
 
 
 @dataclass
@@ -59,11 +51,6 @@ class Outcome:
     said: str = ""
 
 
-def environment(settings: Settings) -> dict[str, str]:
-    """The settings as a subprocess reads them."""
-    return {**os.environ, **{f"OPENOEE_{name.upper()}": str(value) for name, value in settings.values.items()}}
-
-
 def options(files: Sequence[Path], data: Path) -> list[str]:
     """Arguments that `produce` and `replay` share."""
     mappings = [f"--mapping={EXAMPLES / machine.lower()}.mapping.yaml" for machine in MACHINES]
@@ -75,31 +62,21 @@ def through(
     settings: Settings, files: Sequence[Path], data: Path, folder: Path, within_s: float = 600.0, times: int = 1
 ) -> Outcome:
     """Produce the files (some `times`) into a new line with two workers and a sink; compare the store with a replay."""
-    topics.ensure(settings)
-    migrate(settings)
-    running = [start(settings, name, folder) for name in ("worker", "worker", "sink")]
     seconds = {}
-    try:
+    with Line(settings, folder) as line:
         began = time.monotonic()
         for _ in range(times):
             said = command(settings, "produce", *options(files, data))
         seconds["produced"] = time.monotonic() - began
-        for group, names in ((topics.WORKER_GROUP, RESULTS[:1]), (topics.SINK_GROUP, RESULTS)):
-            wait(
-                lambda group=group, names=names: lag(settings, group, names) == 0, running, within_s, f"lag of {group}"
-            )
-            seconds[group.removeprefix("openoee-")] = time.monotonic() - began
-    finally:
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        codes = [process.wait(60) for process in running]
+        line.caught_up(within_s)
+        seconds["stored"] = time.monotonic() - began
     began = time.monotonic()
     command(settings, "replay", f"--out={folder}", *options(files, data))
     seconds["replay"] = time.monotonic() - began
     expected, rows = account(files, data), {}
     store = Store(settings)
     try:
-        differences = [f"a worker or the sink ended with {code}" for code in codes if code]
+        differences = [f"a worker or the sink ended with {code}" for code in line.codes if code]
         comparison = compare.with_truth(store, folder / "oee_facts.parquet")
         differences += [str(comparison)] if comparison.differences else []
         for name in TABLES:
@@ -112,46 +89,6 @@ def through(
         f"{name}: {expected[name]} read, {found[name]} stored" for name in expected if expected[name] != found[name]
     ]
     return Outcome(differences, expected, found, rows, seconds, said)
-
-
-def start(settings: Settings, name: str, folder: Path) -> subprocess.Popen[bytes]:
-    """A worker or sink in the background, its output in a file of the folder."""
-    with (folder / f"{name}-{time.monotonic_ns()}.log").open("w") as out:
-        argv = [sys.executable, "-m", "pipeline", name]
-        return subprocess.Popen(argv, env=environment(settings), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
-
-
-def command(settings: Settings, *arguments: str) -> str:
-    """Output of an openoee command; raises RuntimeError with it when the command fails."""
-    argv = [sys.executable, "-m", "pipeline", *arguments]
-    done = subprocess.run(argv, env=environment(settings), cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"openoee {arguments[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def wait(condition: Callable[[], bool], running: Sequence[subprocess.Popen[bytes]], within_s: float, what: str) -> None:
-    """Return when the condition holds; raises RuntimeError when it does not in time or a process has ended."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        ended = [process.args for process in running if process.poll() is not None]
-        if ended or time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: {'ended: ' + str(ended) if ended else f'not 0 within {within_s} s'}")
-        time.sleep(0.2)
-
-
-def lag(settings: Settings, group: str, names: Sequence[str]) -> int:
-    """Records of these topics that the group has not committed."""
-    consumer = Consumer({"bootstrap.servers": settings["kafka"], "group.id": settings.topic(group), "log_level": 0})
-    try:
-        behind = 0
-        for name in map(settings.topic, names):
-            numbers = consumer.list_topics(name, 15).topics[name].partitions
-            for mark in consumer.committed([TopicPartition(name, number) for number in numbers], timeout=15):
-                behind += consumer.get_watermark_offsets(mark, timeout=15)[1] - max(mark.offset, 0)
-        return behind
-    finally:
-        consumer.close()
 
 
 def account(files: Sequence[Path], data: Path) -> dict[str, int]:
@@ -222,22 +159,9 @@ def main() -> int:
 
 
 def run(files: Sequence[Path], data: Path, home: Path, folder: Path) -> int:
-    """Start a stack, put the files through, print the comparison."""
-    from pipeline.local.machine import free_port
-    from pipeline.local.stack import Stack
-
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / "lib").exists():
-        (home / "lib").symlink_to(ROOT / ".openoee/lib")
-    kafka, store = free_port(), free_port()
-    placed = {"home": str(home), "kafka": f"127.0.0.1:{kafka}", "store": f"http://127.0.0.1:{store}"}
-    settings = load({**placed, "partitions": 4}, {})
-    stack = Stack(settings)
-    stack.up(print)
-    try:
-        outcome = through(settings, files, data, folder)
-    finally:
-        stack.stop()
+    """Put the files through a stack of its own, print the comparison."""
+    with own_stack(home) as placed:
+        outcome = through(load({**placed, "partitions": 4}, {}), files, data, folder)
     print(outcome.said)
     for name, figure in outcome.expected.items():
         print(f"{name:<12}{figure:>12,} read {outcome.found[name]:>12,} stored")
