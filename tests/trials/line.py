@@ -28,7 +28,7 @@ READ = {topics.WORKER_GROUP: ("telemetry",),
 
 @contextmanager
 def own_stack(home: Path) -> Iterator[dict[str, str]]:
-    """Kafka and the store in `home`, on free ports, with the project's downloads; yields where they are, as settings."""
+    """Kafka and the store in `home`, on free ports, with the downloads of the project; yields where, as settings."""
     home.mkdir(parents=True, exist_ok=True)
     if not (home / "lib").exists():
         (ROOT / ".openoee/lib").mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """A simulated week of 12 machines through the whole line, against the simulator's truth: every row, every integer.
 
-    python tests/trials/simulated.py [--hours 168] [--dirt ""] [--dirt repeat=0.02,shuffle] [--home DIR] [SIMULATE OPTIONS]
+    python tests/trials/simulated.py [--hours 168] [--dirt ""] [--dirt shuffle] [--home DIR] [OPTIONS OF SIMULATE]
 
 Starts a stack of its own (Kafka and the store); for each --dirt a line of its own with two workers and a sink. Exit
 code 1 when any integer column of any row differs. tests/live/test_simulated_line.py does the same with a few hours.
