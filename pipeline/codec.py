@@ -1,8 +1,8 @@
 """Avro bytes to the records of the line and back: Confluent wire format, strict on reading.
 
-    byte 0      0
-    bytes 1-4   id of the writer's schema, big-endian (avro/bundle.json, else the registry)
-    bytes 5-    the Avro body, nothing after it
+byte 0      0
+bytes 1-4   id of the writer's schema, big-endian (avro/bundle.json, else the registry)
+bytes 5-    the Avro body, nothing after it
 """
 
 from __future__ import annotations

@@ -1,25 +1,25 @@
 """Every error that openoee raises on purpose, as one tree.
 
-    OpenOeeError                exit code 1; the message says what happened, where, and what to do
-    |- RetryError               the other side is away or busy: wait and do the same again
-    |  |- BrokerUnavailable
-    |  |- StoreUnavailable
-    |  `- RegistryUnavailable
-    |- ParkError                this one record cannot be used: dead letter, the line goes on
-    |  |- UndecodableRecord     bytes that are no valid Avro of a known schema
-    |  `- UnknownSchema         a schema id that neither the bundle nor the registry knows
-    `- StopError                going on would lose or falsify something: stop and say why
-       |- UsageError            a command called wrongly (exit code 2)
-       |- FactoryFileError      factory.yaml or a mapping file is wrong; names file, line and remedy
-       |- SettingError          a setting has an impossible value
-       |- StackError            the local stack cannot start or run
-       |- SchemaMismatch        registry and bundle disagree
-       |- TopicMismatch         a topic is missing or has another shape than the line needs
-       |- DeliveryFailed        a record could not be stored in Kafka
-       |- LogHole               records that were never read are gone from the log
-       |- TooManyDeadLetters    so many records are unusable that the input must be wrong
-       |- StoreRefused          the store refuses a statement (rights, schema, space)
-       `- StateUnreadable       a snapshot of another engine version, or damaged
+OpenOeeError                exit code 1; the message says what happened, where, and what to do
+|- RetryError               the other side is away or busy: wait and do the same again
+|  |- BrokerUnavailable
+|  |- StoreUnavailable
+|  `- RegistryUnavailable
+|- ParkError                this one record cannot be used: dead letter, the line goes on
+|  |- UndecodableRecord     bytes that are no valid Avro of a known schema
+|  `- UnknownSchema         a schema id that neither the bundle nor the registry knows
+`- StopError                going on would lose or falsify something: stop and say why
+   |- UsageError            a command called wrongly (exit code 2)
+   |- FactoryFileError      factory.yaml or a mapping file is wrong; names file, line and remedy
+   |- SettingError          a setting has an impossible value
+   |- StackError            the local stack cannot start or run
+   |- SchemaMismatch        registry and bundle disagree
+   |- TopicMismatch         a topic is missing or has another shape than the line needs
+   |- DeliveryFailed        a record could not be stored in Kafka
+   |- LogHole               records that were never read are gone from the log
+   |- TooManyDeadLetters    so many records are unusable that the input must be wrong
+   |- StoreRefused          the store refuses a statement (rights, schema, space)
+   `- StateUnreadable       a snapshot of another engine version, or damaged
 """
 
 from __future__ import annotations

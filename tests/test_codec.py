@@ -152,8 +152,12 @@ def test_names_that_cannot_be_keys(codec: Codec, machine: str) -> None:
     good = codec.encode(Frame("m", "s", 0, 0, 0))
     text = machine.encode()
     length = len(text) << 1
-    varint = bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7]) if length < 16384 else bytes(
-        [length & 127 | 128, length >> 7 & 127 | 128, length >> 14]
+    varint = (
+        bytes([length])
+        if length < 128
+        else bytes([length & 127 | 128, length >> 7])
+        if length < 16384
+        else bytes([length & 127 | 128, length >> 7 & 127 | 128, length >> 14])
     )
     with pytest.raises(UndecodableRecord) as caught:
         codec.decode(good[:5] + varint + text + good[7:])

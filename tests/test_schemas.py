@@ -50,8 +50,10 @@ def test_every_field_is_documented_with_unit(file: str) -> None:
         elif isinstance(schema, dict):
             for field in schema.get("fields", []):
                 assert len(field.get("doc", "")) > 3, f"{schema['name']}.{field['name']}"
-                assert re.search(r"\[(ms|us|1)\]", field["doc"]) or not field["name"].endswith(("_ms", "_us")) or (
-                    field["type"] == {"type": "map", "values": "long"}
+                assert (
+                    re.search(r"\[(ms|us|1)\]", field["doc"])
+                    or not field["name"].endswith(("_ms", "_us"))
+                    or (field["type"] == {"type": "map", "values": "long"})
                 ), f"{schema['name']}.{field['name']} has no unit"
                 walk(field["type"])
             for key in ("type", "items", "values"):

@@ -77,7 +77,7 @@ def test_only_changed_buckets_are_saved_and_each_machine_knows_its_cover():
 
 
 def test_nothing_is_saved_while_the_log_is_read_again():
-    """  0 ---- bucket A's cover 100 ---- bucket B's 200: at 150 B's machines are already those of 200."""
+    """0 ---- bucket A's cover 100 ---- bucket B's 200: at 150 B's machines are already those of 200."""
     engine, snapshots = filled(1), Snapshots(3, 4, 1)
     saved = snapshots.renew(engine, 100)
     engine.add("m0", 2)

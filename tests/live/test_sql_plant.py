@@ -35,8 +35,30 @@ def plant(stack: LiveStack) -> Iterator[tuple[Store, Settings]]:
     end = T0 + 2 * HOUR
     inline.run([*controls(factory, T0, "test"), *made.frames(end), *made.ends(end, end)], settings)
     with closing(Store(settings)) as store:
-        put(store, Anomaly("lyon-L1-saw", "lyon", "L1", "vibration", "limit", "limit", 1, T0 + HOUR, T0 + HOUR + MINUTE,
-                           0.9, 7.5, 2.0, None, 7.0, "critical", "running", "A", "vibration is high", T0 + HOUR))
+        put(
+            store,
+            Anomaly(
+                "lyon-L1-saw",
+                "lyon",
+                "L1",
+                "vibration",
+                "limit",
+                "limit",
+                1,
+                T0 + HOUR,
+                T0 + HOUR + MINUTE,
+                0.9,
+                7.5,
+                2.0,
+                None,
+                7.0,
+                "critical",
+                "running",
+                "A",
+                "vibration is high",
+                T0 + HOUR,
+            ),
+        )
         yield store, settings
 
 
