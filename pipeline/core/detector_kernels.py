@@ -196,13 +196,17 @@ def check_limits(f: Floats, config: Floats, x: float, at: float) -> None:
 
 
 @compiled
-def check_flatline(f: Floats, c: Floats, config: Floats, p: Floats, x: float, at: float, live: bool) -> None:
+def check_flatline(
+    f: Floats, c: Floats, g: Floats, config: Floats, p: Floats, x: float, at: float, live: bool, entered: bool
+) -> None:
     """A sensor that stopped moving: longer than configured, or against how often it repeats itself in this context."""
     if x != f[X] or not live:
         if f[FLAT_FLAG + KIND] == NONE:
             f[USUAL_EVIDENCE] = max(f[USUAL_EVIDENCE], f[EVIDENCE])
         else:
             f[USUAL_EVIDENCE] += 0.15 * f[EVIDENCE]
+        if f[HOLD] >= 60.0 and f[HOLD] >= 0.5 * c[SEEN] and not entered:
+            c[:], g[:] = 0.0, 0.0  # it was stuck for most of what was learned here
         f[HOLD_FIRST], f[HOLD], f[EVIDENCE] = at, 0.0, 0.0
         return
     f[HOLD] += 1.0
@@ -244,7 +248,11 @@ def learn_context(
     r = clipped(x - offset - c[LEVEL], p[CLIP] * max(c[SCALE], floor) if c[SEEN] > 20.0 else BIG)
     if wears and c[SEEN] >= p[WARM_SAMPLES]:
         f[OFFSET_SEEN] += 1.0
-        f[OFFSET] += r * trust / min(f[OFFSET_SEEN] + 10.0, max(p[OFFSET_SAMPLES], p[OFFSET_MS] / max(f[STEP], 1.0)))
+        if f[OFFSET_SEEN] < p[WARM_SAMPLES]:
+            wide = clipped(x - offset - c[LEVEL], 20.0 * max(c[SCALE], floor))
+            f[OFFSET] += wide * pace(f[OFFSET_SEEN], BIG)
+            return
+        f[OFFSET] += r * trust / min(f[OFFSET_SEEN], max(p[OFFSET_SAMPLES], p[OFFSET_MS] / max(f[STEP], 1.0)))
     c[LEVEL] += a * r
     c[SCALE] += a * (1.2533 * abs(r) - c[SCALE])
     near = clipped(x - f[LOCAL], 4.0 * max(c[SPREAD], floor) if c[SEEN] > 20.0 else BIG)
@@ -253,7 +261,9 @@ def learn_context(
         if c[LAG_SCALE] == 0.0:
             c[LAG_SCALE] = c[SCALE]
         lag = clipped(x - f[LAGGED], p[CLIP] * max(c[LAG_SCALE], floor))
-        c[LAG_SCALE] += min(3.0 * a, 1.0) * (1.2533 * abs(lag) - c[LAG_SCALE])
+        c[LAG_SCALE] += min(max(3.0 * a, trust / max(p[OFFSET_SAMPLES], p[YOUNG_MS] / max(f[STEP], 1.0))), 1.0) * (
+            1.2533 * abs(lag) - c[LAG_SCALE]
+        )
     c[REPEATS] += (1.0 / min(c[SEEN] + 2.0, memory)) * ((1.0 if x == f[X] else 0.0) - c[REPEATS])
     c[REPEATS] = max(c[REPEATS], 1e-3)
 
@@ -416,6 +426,12 @@ def judge(
 
 
 @compiled
+def compared(f: Floats, p: Floats) -> bool:
+    """Whether the two models were compared long enough: a lag that did not show by then is none."""
+    return bool(f[COMPARED] >= max(p[YOUNG_MS] / max(f[STEP], 1.0), p[WARM_ALL]))
+
+
+@compiled
 def expectation(
     f: Floats, c: Floats, p: Floats, x: float, offset: float, floor: float, lag_known: bool
 ) -> tuple[float, float]:
@@ -425,8 +441,7 @@ def expectation(
     lag, lag_scale = f[LAGGED], max(c[LAG_SCALE], c[SPREAD], 1.2533 * f[LAG_ERROR], floor) * young
     if f[LAG_ERROR] < 0.6 * f[PLAIN_ERROR]:
         return lag, lag_scale
-    settled = f[COMPARED] * f[STEP] >= p[YOUNG_MS] and f[COMPARED] >= p[WARM_ALL]
-    if f[PLAIN_ERROR] < 0.6 * f[LAG_ERROR] or settled or not lag_known:
+    if f[PLAIN_ERROR] < 0.6 * f[LAG_ERROR] or compared(f, p) or not lag_known:
         return plain, plain_scale
     if abs(x - lag) * plain_scale < abs(x - plain) * lag_scale:
         return lag, lag_scale
@@ -469,14 +484,12 @@ def learned(
         f[LOCAL] = x
     if wears and f[RENEWED] > 0.0:
         f[RENEWED], f[OFFSET_SEEN], f[LAG_OFFSET_SEEN] = 0.0, 0.0, 0.0
-        if c[SEEN] > 0.0:
-            f[OFFSET] = x - c[LEVEL]
     lag_known = follow_lag(f, g, x, at, wears, p)
     level, scale = expectation(f, c, p, x, f[OFFSET] if wears else 0.0, floor, lag_known)
     fresh = wears and f[OFFSET_SEEN] < p[WARM_SAMPLES]
     stuck = f[EVIDENCE] > 10.0  # a sensor that stopped is neither judged nor learned
     clear = f[LAG_ERROR] < 0.6 * f[PLAIN_ERROR] or f[PLAIN_ERROR] < 0.6 * f[LAG_ERROR]
-    known = lag_known or (clear and f[COMPARED] >= p[WARM_ALL])
+    known = lag_known or (clear and f[COMPARED] >= p[WARM_ALL]) or compared(f, p)
     if c[SEEN] >= p[WARM_SAMPLES] and scale > 0.0 and known and not fresh and not stuck:
         z = clipped((x - level) / scale, 100.0)
         near = abs(x - f[LOCAL]) / max(c[SPREAD], quantum, 1e-3 * scale)
@@ -484,7 +497,7 @@ def learned(
                max(p[SLOW_SAMPLES], p[SLOW_MS] / step), at)  # fmt: skip
         f[WARM] += 1.0
         if f[WARM] >= p[WARM_ALL]:
-            single = max(abs(z), min(near, 100.0) if abs(z) > 2.0 else 0.0) / p[P_SPIKE]
+            single = max(abs(z), min(near, 100.0) if abs(z) > 1.0 else 0.0) / p[P_SPIKE]
             score, n = judge(f, p, single, x, at, level, scale, row, reports, n)
     if f[LEARNED_FLAG + KIND] >= SHIFT:
         c[FLAGGED] += 1.0
@@ -543,7 +556,7 @@ def sample(
     c = f[o : o + CONTEXT_FIELDS]
     g = LAGS_FROM + base * LAG_FIELDS
     check_limits(f, config, x, at)
-    check_flatline(f, c, config, p, x, at, live)
+    check_flatline(f, c, f[g : g + LAG_FIELDS], config, p, x, at, live, entered)
     score = math.nan
     if config[C_LEARN] > 0.0:
         score, n = learned(f, c, f[g : g + LAG_FIELDS], p, x, at, base, entered, wears, row, reports, n)
