@@ -92,6 +92,8 @@ def command(
         elif not stop.is_set():
             _send_live(plant, producer, values, stop)
         if stop.is_set():
+            for control in plant.ends(plant.at, time.time_ns() // 1_000_000):
+                producer.send(control)
             producer.flush(STOP_S)
             click.echo(f"stopped   at {iso(plant.at)}; {producer.acknowledged:,} records acknowledged")
 
