@@ -89,8 +89,11 @@ def test_a_live_plant_goes_on_where_the_history_ended_until_it_is_told_to_stop(s
         assert plant.wait(30) == 0
     assert "stopped" in rest
     acknowledged = int(re.search(r"([\d,]+) records acknowledged", rest)[1].replace(",", ""))  # type: ignore[index]
-    frames = [message for message in read_all(settings).values() if isinstance(message, Frame)]
-    assert len(frames) == acknowledged
+    held = list(read_all(settings).values())
+    frames = [message for message in held if isinstance(message, Frame)]
+    ends = [message for message in held if isinstance(message, Control) and isinstance(message.body, EndOfSource)]
+    assert len(frames) + len(ends) == acknowledged
+    assert {end.machine for end in ends} == {frame.machine for frame in frames}
     for name in {frame.machine for frame in frames}:
         own = [frame for frame in frames if frame.machine == name]
         assert [frame.sequence for frame in own] == list(range(len(own)))
