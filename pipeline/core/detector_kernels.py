@@ -23,9 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
     ONSET, SIDE, BAD, BAD_FIRST, BAD_SCORE, BAD_VALUE, BAD_LEVEL, BAD_SCALE, LAST_BAD, HOLD_FIRST, HOLD, EVIDENCE,
     USUAL_EVIDENCE, MISSED, USUAL_MISSED, OFFSET, OFFSET_SEEN, RENEWED, LAGGED, PLAIN_ERROR, LAG_ERROR, PIECE,
     PIECE_SUM, PIECE_FROM, PIECE_BASE, PIECE_BEFORE, X_SPREAD, X_CHANGE, PULL, LAG_OFFSET, LAG_OFFSET_SEEN, COMPARED,
-    PEAK, PEAK_NOW, PEAK_AT, REFRACTORY,
-) = range(51)  # fmt: skip
-SIGNAL_FIELDS = 51
+    PEAK, PEAK_NOW, PEAK_AT, REFRACTORY, LAST_RUN,
+) = range(52)  # fmt: skip
+SIGNAL_FIELDS = 52
 # Fields of a flag; four flags can be open on one signal.
 KIND, FIRST, LAST, SCORE, VALUE, EXPECTED, LOW, HIGH, DUE, SAID = range(10)
 FLAG_FIELDS = 10
@@ -52,16 +52,16 @@ C_LOW, C_HIGH, C_FLATLINE, C_LEARN = range(4)
 
 # Parameters; all durations in ms of event time.
 PARAMETERS = {
-    "warm_samples": 100.0,  # samples of a context before it is judged
-    "warm_all": 150.0,  # samples of a signal before any judgement
-    "memory_samples": 1500.0,  # memory of level and scale, at least
+    "warm_samples": 50.0,  # samples of a context before it is judged
+    "warm_all": 100.0,  # samples of a signal before any judgement
+    "memory_samples": 3000.0,  # memory of level and scale, at least
     "memory_ms": 10 * 3600e3,
     "offset_ms": 3 * 3600e3,  # memory of what all running contexts share: wear, ambience
-    "offset_samples": 3000.0,
+    "offset_samples": 6000.0,
     "settle_ms": 30e3,  # after a change of state a signal is in a context of its own for so long
-    "fast_samples": 2.0,
+    "fast_samples": 5.0,
     "fast_ms": 60e3,
-    "slow_samples": 60.0,
+    "slow_samples": 40.0,
     "slow_ms": 600e3,
     "spike": 6.5,  # threshold of a single sample, in scales
     "shift_scales": 5.0,  # threshold of the fast and slow means, in their own scales ...
@@ -70,9 +70,9 @@ PARAMETERS = {
     "drift_ms": 900e3,  # a rise that took longer is a drift
     "spike_samples": 3.0,  # more in a row are a shift
     "quiet_ms": 300e3,  # a flag ends when nothing was wrong for so long ...
-    "quiet_samples": 100.0,  # ... and so many samples
+    "quiet_samples": 150.0,  # ... and so many samples
     "accept_ms": 4 * 3600e3,  # what lasts longer is the new normal
-    "accept_samples": 1200.0,
+    "accept_samples": 600.0,
     "flat_ms": 300e3,
     "flat_evidence": 30.0,
     "grow_ms": 60e3,
@@ -81,17 +81,18 @@ PARAMETERS = {
     "floor": 0.01,
     "gap_ms": 300e3,
     "gap_samples": 60.0,
-    "habit": 0.2,
+    "habit": 0.3,
     "habit_most": 8.0,
     "habit_ms": 3 * 86400e3,
-    "habit_samples": 10000.0,
-    "alarm": 0.7,
-    "refractory_samples": 200.0,
+    "habit_samples": 5000.0,
+    "alarm": 0.6,
+    "refractory_samples": 250.0,
     "young_ms": 3600e3,
     "piece_ms": 30e3,
     "piece_memory": 1000.0,
     "offset_pieces": 360.0,
     "accept_at_least_ms": 1200e3,
+    "change_ms": 1800e3,
 }
 NAMES = tuple(PARAMETERS)
 (
@@ -99,7 +100,7 @@ NAMES = tuple(PARAMETERS)
     SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
-    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS,
+    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e150
 
@@ -205,7 +206,8 @@ def check_flatline(
             f[USUAL_EVIDENCE] = max(f[USUAL_EVIDENCE], f[EVIDENCE])
         else:
             f[USUAL_EVIDENCE] += 0.15 * f[EVIDENCE]
-        if f[HOLD] >= 60.0 and f[HOLD] >= 0.5 * c[SEEN] and not entered:
+        young = c[REPEATS] > 0.9 and c[SEEN] < max(p[YOUNG_MS] / max(f[STEP], 1.0), p[WARM_ALL])
+        if not entered and (young or (f[HOLD] >= 60.0 and f[HOLD] >= 0.5 * c[SEEN])):
             c[:], g[:] = 0.0, 0.0  # it was stuck for most of what was learned here
         f[HOLD_FIRST], f[HOLD], f[EVIDENCE] = at, 0.0, 0.0
         return
@@ -484,6 +486,11 @@ def learned(
         f[LOCAL] = x
     if wears and f[RENEWED] > 0.0:
         f[RENEWED], f[OFFSET_SEEN], f[LAG_OFFSET_SEEN] = 0.0, 0.0, 0.0
+    if wears and f[LAST_RUN] != base + 1.0:
+        if f[LAST_RUN] > 0.0:  # another product: what wears may show otherwise on it
+            f[OFFSET_SEEN] = min(f[OFFSET_SEEN], max(p[WARM_SAMPLES], p[CHANGE_MS] / step))
+            f[LAG_OFFSET_SEEN] = min(f[LAG_OFFSET_SEEN], max(20.0, p[CHANGE_MS] / p[PIECE_MS]))
+        f[LAST_RUN] = base + 1.0
     lag_known = follow_lag(f, g, x, at, wears, p)
     level, scale = expectation(f, c, p, x, f[OFFSET] if wears else 0.0, floor, lag_known)
     fresh = wears and f[OFFSET_SEEN] < p[WARM_SAMPLES]

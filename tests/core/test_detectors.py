@@ -194,7 +194,7 @@ def dirty(seed: int, n: int) -> tuple[SignalBlock, list[tuple[str, str]]]:
     values[0, rng.integers(0, n, 8)] += rng.normal(0.0, 30.0, 8)
     values[1, n // 2 : n // 2 + n // 6] += 8.0
     values[2, n // 2 :] = 20.0
-    values[3] = np.cumsum(values[3] - 20.0)
+    values[3, n // 2 :] += np.linspace(0.0, 8.0, n - n // 2)
     values[rng.integers(0, 4, 30), rng.integers(0, n, 30)] = rng.choice([np.nan, np.inf, -np.inf, 1e308], 30)
     steps = rng.choice([0, 500, 1000, 600_000], n, p=[0.01, 0.1, 0.888, 0.002])
     states = [
