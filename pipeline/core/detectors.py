@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import detector_kernels as kernels
+from pipeline.core import detector_layout as lay
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 
 DETECTOR = "default"
 VERSION = 1
-CONTEXTS = kernels.CONTEXTS  # (state, product) pairs remembered per machine; the one longest unused makes room
+CONTEXTS = lay.CONTEXTS  # (state, product) pairs remembered per machine; the one longest unused makes room
 SIGNALS = 2000  # signals watched per machine; more are stored but not judged
 KINDS = ("", "spike", "shift", "drift", "limit", "flatline", "gap")
 FLAG_OF = {
-    kernels.LIMIT: kernels.LIMIT_FLAG, kernels.FLATLINE: kernels.FLAT_FLAG, kernels.GAP: kernels.GAP_FLAG,
+    lay.LIMIT: lay.LIMIT_FLAG, lay.FLATLINE: lay.FLAT_FLAG, lay.GAP: lay.GAP_FLAG,
 }  # fmt: skip
 REPORTS = 64
 NO_SCORES = np.empty((0, 0))
@@ -37,10 +38,10 @@ class MachineDetectors:
     __slots__ = ("_contexts", "_gap", "_heard", "_opened", "_p", "_plan", "_rows", "_signals", "_units")
 
     def __init__(self, parameters: Mapping[str, float] | None = None) -> None:
-        self._p = np.array(list({**kernels.PARAMETERS, **(parameters or {})}.values()), dtype=np.float64)
+        self._p = np.array(list({**lay.PARAMETERS, **(parameters or {})}.values()), dtype=np.float64)
         self._rows: dict[str, int] = {}
         self._units: list[str] = []
-        self._signals: Floats = np.zeros((0, kernels.FIELDS))
+        self._signals: Floats = np.zeros((0, lay.FIELDS))
         self._contexts: dict[tuple[str, str], int] = {}  # in order of last use
         self._opened: dict[tuple[int, int], tuple[int, str, str]] = {}  # (row, kind): first, state, product
         self._heard: int | None = None
@@ -68,7 +69,7 @@ class MachineDetectors:
         Call it with every message and tick, after `observe` of the samples up to `watermark`."""
         found = self._gaps(watermark, last_message, config.stale_after_ms)
         if self._opened:
-            reports = np.empty((len(kernels.FLAGS) * len(self._signals), kernels.REPORT_FIELDS))
+            reports = np.empty((len(lay.FLAGS) * len(self._signals), lay.REPORT_FIELDS))
             n = kernels.silence(self._signals, self._p, float(watermark), reports)
             found += self._flags(reports[:n], "", "")
             for key in [key for key in self._opened if not self._is_open(*key)]:
@@ -78,13 +79,13 @@ class MachineDetectors:
     def warming(self, signal: str) -> bool:
         """Whether too little was seen of a signal to judge it: no flag then says nothing about its health."""
         row = self._rows.get(signal)
-        return row is None or bool(self._signals[row, kernels.WARM] < self._p[kernels.WARM_ALL])
+        return row is None or bool(self._signals[row, lay.WARM] < self._p[lay.WARM_ALL])
 
     def pack(self) -> dict[str, Any]:
         """The whole state, for msgpack; `unpack` goes on bit for bit."""
         return {
             "version": VERSION,
-            "fields": kernels.FIELDS,
+            "fields": lay.FIELDS,
             "names": list(self._rows),
             "units": self._units,
             "signals": self._signals.tobytes(),
@@ -98,11 +99,11 @@ class MachineDetectors:
     def unpack(cls, packed: Mapping[str, Any], parameters: Mapping[str, float] | None = None) -> MachineDetectors:
         """The detectors that were packed; those of another version start to learn anew."""
         new = cls(parameters)
-        if packed["version"] != VERSION or packed["fields"] != kernels.FIELDS:
+        if packed["version"] != VERSION or packed["fields"] != lay.FIELDS:
             return new
         new._rows = {name: row for row, name in enumerate(packed["names"])}
         new._units = list(packed["units"])
-        new._signals = np.frombuffer(packed["signals"]).reshape(len(new._rows), kernels.FIELDS).copy()
+        new._signals = np.frombuffer(packed["signals"]).reshape(len(new._rows), lay.FIELDS).copy()
         new._contexts = {(state, product): base for state, product, base in packed["contexts"]}
         new._opened = {(row, kind): (first, s, p) for row, kind, first, s, p in packed["opened"]}
         new._heard, new._gap = packed["heard"], packed["gap"]
@@ -118,20 +119,19 @@ class MachineDetectors:
         renewing = self._contexts.get(("maintenance", ""), -9)
         found: list[Anomaly] = []
         pieces: list[Floats] = []
-        position, end = 0, len(rows) * len(block.at)
+        at, values = _plain(block.at), _plain(block.values)
+        position, end = 0, len(rows) * len(at)
         while position < end:
-            reports = np.empty((REPORTS, kernels.REPORT_FIELDS))
+            reports = np.empty((REPORTS, lay.REPORT_FIELDS))
             position, n = kernels.run(
-                self._signals, rows, limits, self._p, block.at, block.values, base, renewing, state != "off",
+                self._signals, rows, limits, self._p, at, values, base, renewing, state != "off",
                 state == "running", position, reports, scores,
             )  # fmt: skip
             if n:
                 pieces.append(reports[:n])
         if pieces:
             reports = np.concatenate(pieces)
-            found = self._flags(
-                reports[np.lexsort((reports[:, kernels.ROW], reports[:, kernels.WHEN]))], state, product
-            )
+            found = self._flags(reports[np.lexsort((reports[:, lay.ROW], reports[:, lay.WHEN]))], state, product)
         return found
 
     def _planned(self, block: SignalBlock, configs: Mapping[str, SignalConfig]) -> tuple[NDArray[np.int64], Floats]:
@@ -143,7 +143,7 @@ class MachineDetectors:
             self._rows[name] = len(self._rows)
             self._units.append("")
         if new:
-            self._signals = np.vstack((self._signals, np.zeros((len(new), kernels.FIELDS))))
+            self._signals = np.vstack((self._signals, np.zeros((len(new), lay.FIELDS))))
         rows = np.array([self._rows.get(name, -1) for name in block.names], dtype=np.int64)
         limits = np.full((len(rows), 4), np.nan)
         units = block.units or [""] * len(rows)
@@ -153,7 +153,7 @@ class MachineDetectors:
                 self._units[rows[k]] = config.unit or units[k]
             known = (config.low, config.high, config.flatline_ms)
             limits[k, :3] = [np.nan if value is None else value for value in known]
-            limits[k, kernels.C_LEARN] = config.learn
+            limits[k, lay.C_LEARN] = config.learn
         self._plan = (list(block.names), dict(configs), rows, limits)
         return rows, limits
 
@@ -170,22 +170,22 @@ class MachineDetectors:
         return base
 
     def _forget(self, base: int) -> None:
-        start = kernels.CONTEXTS_FROM + 2 * base * kernels.CONTEXT_FIELDS
-        self._signals[:, start : start + 2 * kernels.CONTEXT_FIELDS] = 0.0
-        start = kernels.LAGS_FROM + base * kernels.LAG_FIELDS
-        self._signals[:, start : start + kernels.LAG_FIELDS] = 0.0
-        last = self._signals[:, kernels.BASE]
+        start = lay.CONTEXTS_FROM + 2 * base * lay.CONTEXT_FIELDS
+        self._signals[:, start : start + 2 * lay.CONTEXT_FIELDS] = 0.0
+        start = lay.LAGS_FROM + base * lay.LAG_FIELDS
+        self._signals[:, start : start + lay.LAG_FIELDS] = 0.0
+        last = self._signals[:, lay.BASE]
         last[last == base + 1] = -1.0
 
     def _is_open(self, row: int, kind: int) -> bool:
-        flag = FLAG_OF.get(kind, kernels.LEARNED_FLAG)
-        return bool(self._signals[row, flag + kernels.KIND] == kind)
+        flag = FLAG_OF.get(kind, lay.LEARNED_FLAG)
+        return bool(self._signals[row, flag + lay.KIND] == kind)
 
     def _flags(self, reports: Floats, state: str, product: str) -> list[Anomaly]:
         names = list(self._rows)
         found = []
         for report in reports.tolist():
-            row, kind, first = int(report[kernels.ROW]), int(report[kernels.R_KIND]), int(report[kernels.R_FIRST])
+            row, kind, first = int(report[lay.ROW]), int(report[lay.R_KIND]), int(report[lay.R_FIRST])
             opened = self._opened.get((row, kind))
             if opened is None or opened[0] != first:
                 opened = self._opened[row, kind] = (first, state, product)
@@ -207,10 +207,15 @@ class MachineDetectors:
         return found
 
 
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """As the kernels were compiled for: in one piece and writable."""
+    return array if array.flags.c_contiguous and array.flags.writeable else array.copy(order="C")
+
+
 def _flag(signal: str, unit: str, kind: str, report: list[float], state: str, product: str) -> Anomaly:
-    first, last, score = int(report[kernels.R_FIRST]), int(report[kernels.R_LAST]), report[kernels.R_SCORE]
+    first, last, score = int(report[lay.R_FIRST]), int(report[lay.R_LAST]), report[lay.R_SCORE]
     value, expected, low, high = (
-        None if number != number else number for number in report[kernels.R_VALUE : kernels.R_HIGH + 1]
+        None if number != number else number for number in report[lay.R_VALUE : lay.R_HIGH + 1]
     )
     return Anomaly(
         machine="", site="", line="", signal=signal, kind=kind, detector=DETECTOR, detector_version=VERSION,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core import detector_kernels as kernels
+from pipeline.core import detector_layout as lay
 from pipeline.core.detectors import CONTEXTS, SIGNALS, MachineDetectors
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 
@@ -280,9 +280,9 @@ def test_a_sensor_that_starts_with_nonsense_is_watched_all_the_same() -> None:
 
 
 def test_every_parameter_stands_where_the_kernels_look_for_it() -> None:
-    for place, name in enumerate(kernels.PARAMETERS):
+    for place, name in enumerate(lay.PARAMETERS):
         constant = name.upper() if name != "spike" else "P_SPIKE"
-        assert getattr(kernels, constant) == place
+        assert getattr(lay, constant) == place
 
 
 def test_a_signal_that_is_not_sent_while_others_are_is_a_gap() -> None:
