@@ -82,8 +82,15 @@ class LocalStack(Placed):
 
     def stop(self) -> None:
         Stack(self.settings("stack")).stop()
-        left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+        left = [child.cmdline() for child in psutil.Process().children(recursive=True) if self._is_mine(child)]
         assert not left, f"the stack left processes behind: {left}"
+
+    def _is_mine(self, child: psutil.Process) -> bool:
+        try:
+            home = child.environ().get("OPENOEE_HOME")
+            return home == str(self.home) or any(str(self.home) in word for word in child.cmdline())
+        except psutil.NoSuchProcess:
+            return False
 
 
 class DockerStack(Placed):
