@@ -12,6 +12,8 @@ from pipeline.core import detector_layout as lay
 from pipeline.core import detector_models as models
 from pipeline.core.detector_layout import Floats, clipped, compiled, entry
 
+USUAL = 3.0  # scales on either side of the level that a flag names as usual for single samples
+
 
 @compiled
 def score_of(surprise: float) -> float:
@@ -42,8 +44,8 @@ def note_bad(f: Floats, at: float, score: float, x: float, level: float, scale: 
 
 
 @compiled
-def raise_bad(f: Floats, kind: float, wide: float) -> None:
-    low, high = f[lay.BAD_LEVEL] - wide * f[lay.BAD_SCALE], f[lay.BAD_LEVEL] + wide * f[lay.BAD_SCALE]
+def raise_bad(f: Floats, kind: float) -> None:
+    low, high = f[lay.BAD_LEVEL] - USUAL * f[lay.BAD_SCALE], f[lay.BAD_LEVEL] + USUAL * f[lay.BAD_SCALE]
     first, last, score, x = f[lay.BAD_FIRST], f[lay.LAST_BAD], f[lay.BAD_SCORE], f[lay.BAD_VALUE]
     flags.raise_flag(f, lay.LEARNED_FLAG, kind, first, last, score, x, f[lay.BAD_LEVEL], low, high)
 
@@ -69,12 +71,8 @@ def judge(
     n: int,
 ) -> tuple[float, int]:  # fmt: skip
     """Score of one sample (0.5 is the threshold) and the learned flag: single samples are spikes until they last."""
-    fast = min(
-        abs(f[lay.FAST]) / p[lay.FAST_EFFECT], abs(f[lay.FAST]) / (p[lay.SHIFT_SCALES] * max(f[lay.FAST_SCALE], 1e-3))
-    )
-    slow = min(
-        abs(f[lay.SLOW]) / p[lay.SLOW_EFFECT], abs(f[lay.SLOW]) / (p[lay.SHIFT_SCALES] * max(f[lay.SLOW_SCALE], 1e-3))
-    )
+    fast = abs(f[lay.FAST]) / max(p[lay.FAST_EFFECT], p[lay.SHIFT_SCALES] * f[lay.FAST_SCALE])
+    slow = abs(f[lay.SLOW]) / max(p[lay.SLOW_EFFECT], p[lay.SHIFT_SCALES] * f[lay.SLOW_SCALE])
     mean = max(fast, slow) if abs(f[lay.FAST]) >= 0.5 * p[lay.SLOW_EFFECT] else 0.0  # the slow mean alone is an echo
     tail = usual_peak(f, p, max(single, mean), at)
     single, mean = single / tail, mean / tail
@@ -93,16 +91,20 @@ def judge(
             kind = 0.0
         if kind == lay.NONE:
             kind = float(lay.DRIFT) if at - first >= p[lay.DRIFT_MS] else float(lay.SHIFT)
-        wide = p[lay.FAST_EFFECT]
+        if mean > single:  # then the mean that gave it away is what is unusual
+            wide = p[lay.FAST_EFFECT] if fast >= slow else p[lay.SLOW_EFFECT]
+            x = level + (f[lay.FAST] if fast >= slow else f[lay.SLOW]) * scale
+        else:
+            wide = USUAL
         flags.raise_flag(f, o, kind, first, at, score, x, level, level - wide * scale, level + wide * scale)
     elif single >= 1.0:
         if kind != lay.NONE:
-            raise_bad(f, kind, p[lay.P_SPIKE])
+            raise_bad(f, kind)
     elif kind >= lay.SHIFT and mean >= 0.5:
         f[o + lay.LAST] = at
     if single < 0.5 and f[lay.BAD] > 0.0:
         if kind == lay.NONE:
-            raise_bad(f, float(lay.SPIKE), p[lay.P_SPIKE])
+            raise_bad(f, float(lay.SPIKE))
         f[lay.BAD] = 0.0
     return score, n
 

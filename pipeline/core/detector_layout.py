@@ -102,7 +102,7 @@ NAMES = tuple(PARAMETERS)
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
     PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS,
 ) = range(len(PARAMETERS))  # fmt: skip
-BIG = 1e150
+BIG = 1e100  # a number beyond it is none
 
 _sources: list[str] = [repr(sorted((name, value) for name, value in vars().items() if name.isupper()))]
 

@@ -16,15 +16,7 @@ def pace(seen: float, memory: float) -> float:
 
 @compiled
 def learn_context(
-    f: Floats,
-    c: Floats,
-    p: Floats,
-    x: float,
-    memory: float,
-    trust: float,
-    wears: bool,
-    floor: float,
-    lag_known: bool,
+    f: Floats, c: Floats, p: Floats, x: float, memory: float, trust: float, wears: bool, floor: float, lag_known: bool
 ) -> None:
     """Level and scale of a context: means of clipped deviations, so that an outlier moves them little."""
     c[lay.SEEN] += 1.0
@@ -40,9 +32,8 @@ def learn_context(
             wide = clipped(x - offset - c[lay.LEVEL], 20.0 * max(c[lay.SCALE], floor))
             f[lay.OFFSET] += wide * pace(f[lay.OFFSET_SEEN], lay.BIG)
             return
-        f[lay.OFFSET] += (
-            r * trust / min(f[lay.OFFSET_SEEN], max(p[lay.OFFSET_SAMPLES], p[lay.OFFSET_MS] / max(f[lay.STEP], 1.0)))
-        )
+        slowly = max(p[lay.OFFSET_SAMPLES], p[lay.OFFSET_MS] / max(f[lay.STEP], 1.0))
+        f[lay.OFFSET] += r * trust / min(f[lay.OFFSET_SEEN], slowly)
     c[lay.LEVEL] += a * r
     c[lay.SCALE] += a * (1.2533 * abs(r) - c[lay.SCALE])
     near = clipped(x - f[lay.LOCAL], 4.0 * max(c[lay.SPREAD], floor) if c[lay.SEEN] > 20.0 else lay.BIG)
@@ -51,9 +42,8 @@ def learn_context(
         if c[lay.LAG_SCALE] == 0.0:
             c[lay.LAG_SCALE] = c[lay.SCALE]
         lag = clipped(x - f[lay.LAGGED], p[lay.CLIP] * max(c[lay.LAG_SCALE], floor))
-        c[lay.LAG_SCALE] += min(
-            max(3.0 * a, trust / max(p[lay.OFFSET_SAMPLES], p[lay.YOUNG_MS] / max(f[lay.STEP], 1.0))), 1.0
-        ) * (1.2533 * abs(lag) - c[lay.LAG_SCALE])
+        least = trust / max(p[lay.OFFSET_SAMPLES], p[lay.YOUNG_MS] / max(f[lay.STEP], 1.0))
+        c[lay.LAG_SCALE] += min(max(3.0 * a, least), 1.0) * (1.2533 * abs(lag) - c[lay.LAG_SCALE])
     c[lay.REPEATS] += (1.0 / min(c[lay.SEEN] + 2.0, memory)) * ((1.0 if x == f[lay.X] else 0.0) - c[lay.REPEATS])
     c[lay.REPEATS] = max(c[lay.REPEATS], 1e-3)
 
@@ -85,13 +75,8 @@ def learn_lag(f: Floats, g: Floats, x: float, at: float, base: int, wears: bool,
     x = f[lay.LAGGED] + clipped(x - f[lay.LAGGED], 10.0 * f[lay.ALL_SCALE])
     length = max(p[lay.PIECE_MS], f[lay.STEP])
     if f[lay.PIECE_BASE] != base + 1.0 or at - f[lay.AT] > 2.0 * length:
-        f[lay.PIECE_BASE], f[lay.PIECE], f[lay.PIECE_SUM], f[lay.PIECE_FROM], f[lay.PIECE_BEFORE] = (
-            base + 1.0,
-            0.0,
-            0.0,
-            at,
-            math.nan,
-        )
+        f[lay.PIECE_BASE], f[lay.PIECE], f[lay.PIECE_SUM] = base + 1.0, 0.0, 0.0
+        f[lay.PIECE_FROM], f[lay.PIECE_BEFORE] = at, math.nan
     elif at - f[lay.PIECE_FROM] >= length and f[lay.PIECE] > 0.0:
         mean, before = f[lay.PIECE_SUM] / f[lay.PIECE], f[lay.PIECE_BEFORE]
         f[lay.PIECE], f[lay.PIECE_SUM], f[lay.PIECE_FROM], f[lay.PIECE_BEFORE] = 0.0, 0.0, at, mean

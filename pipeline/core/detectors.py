@@ -264,7 +264,7 @@ def _sentence(
     if kind == "spike":
         return f"{signal} jumped to {_with(number, unit)} at {_clock(first)} {where}; usual is {usual}."
     verb = "drifted away" if kind == "drift" else "left its level"
-    return f"{signal} {verb}, reaching {_with(number, unit)} {where}, {since}; usual is {usual}."
+    return f"{signal} {verb}, to about {_with(number, unit)} {where}, {since}; usual is {usual}."
 
 
 def _number(value: float | None) -> str:
