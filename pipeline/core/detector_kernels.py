@@ -66,9 +66,17 @@ def usual_peak(f: Floats, p: Floats, surprise: float, at: float) -> float:
 
 
 @compiled
+def over(f: Floats, p: Floats, away: float, at: float) -> bool:
+    """Whether a run of wrong samples is over; a shift would show in the fast mean by now."""
+    wait = max(p[lay.FAST_MS], p[lay.FAST_SAMPLES] * f[lay.STEP])
+    passed = at - f[lay.LAST_BAD]
+    return bool(passed > wait or (passed >= 0.5 * wait and away < 2.0 and abs(f[lay.FAST]) < 1.0))
+
+
+@compiled
 def judge(
-    f: Floats, p: Floats, single: float, x: float, at: float, level: float, scale: float, row: int, reports: Floats,
-    n: int,
+    f: Floats, p: Floats, single: float, away: float, x: float, at: float, level: float, scale: float, row: int,
+    reports: Floats, n: int,
 ) -> tuple[float, int]:  # fmt: skip
     """Score of one sample (0.5 is the threshold) and the learned flag: single samples are spikes until they last."""
     fast = abs(f[lay.FAST]) / max(p[lay.FAST_EFFECT], p[lay.SHIFT_SCALES] * f[lay.FAST_SCALE])
@@ -102,7 +110,7 @@ def judge(
             raise_bad(f, kind)
     elif kind >= lay.SHIFT and mean >= 0.5:
         f[o + lay.LAST] = at
-    if single < 0.5 and f[lay.BAD] > 0.0:
+    if f[lay.BAD] > 0.0 and single < 0.5 and over(f, p, away, at):
         if kind == lay.NONE:
             raise_bad(f, float(lay.SPIKE))
         f[lay.BAD] = 0.0
@@ -143,7 +151,7 @@ def learned(
         f[lay.WARM] += 1.0
         if f[lay.WARM] >= p[lay.WARM_ALL]:
             single = max(abs(z), min(near, 100.0) if abs(z) > 1.0 else 0.0) / p[lay.P_SPIKE]
-            score, n = judge(f, p, single, x, at, level, scale, row, reports, n)
+            score, n = judge(f, p, single, abs(z), x, at, level, scale, row, reports, n)
     if f[lay.LEARNED_FLAG + lay.KIND] >= lay.SHIFT:
         c[lay.FLAGGED] += 1.0
         if c[lay.FLAGGED] >= max(p[lay.ACCEPT_SAMPLES], p[lay.ACCEPT_AT_LEAST_MS] / step) and (

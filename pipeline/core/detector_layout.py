@@ -63,7 +63,7 @@ PARAMETERS = {
     "fast_ms": 60e3,
     "slow_samples": 40.0,
     "slow_ms": 600e3,
-    "spike": 6.5,  # threshold of a single sample, in scales
+    "spike": 5.7,  # threshold of a single sample, in scales
     "shift_scales": 5.0,  # threshold of the fast and slow means, in their own scales ...
     "fast_effect": 2.7,  # ... and at least so many scales of the signal
     "slow_effect": 2.0,
@@ -85,7 +85,7 @@ PARAMETERS = {
     "habit_most": 8.0,
     "habit_ms": 3 * 86400e3,
     "habit_samples": 5000.0,
-    "alarm": 0.6,
+    "alarm": 0.7,
     "refractory_samples": 250.0,
     "young_ms": 3600e3,
     "piece_ms": 30e3,
