@@ -35,6 +35,7 @@ from pipeline.core.model import Frame, StateChange
 from pipeline.settings import Settings
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+ENOUGH = 3000  # frames
 CAUGHT_UP_S = 120
 JOIN_S = 120  # the first worker on a machine compiles the detectors
 SEED = 7
@@ -76,6 +77,7 @@ def telemetry(line: Settings) -> Iterator[Load]:
 
 def finish(line: Settings, load: Load, workers: list[Worker]) -> list[str]:
     """End the load, let the workers catch up and end; what differs from the batch program."""
+    until(lambda: load.sent >= ENOUGH, 60, "the load is big enough to show something")
     load.end()
     until(lambda: lag(line) == 0, CAUGHT_UP_S, f"lag 0; logs in {[str(worker.log) for worker in workers]}", 0.3)
     for worker in workers:
