@@ -188,15 +188,11 @@ def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show:
 def _report(values: Settings, site: str, start: int, end: int, folder: Path) -> None:
     from contextlib import closing
 
-    import pyarrow.parquet as pq
-
     from pipeline import compare, report
     from pipeline.store.client import Store
 
-    rows = pq.read_table(folder / "anomalies.parquet", columns=list(report.Planted._fields)).to_pylist()
-    planted = [report.Planted(**{**row, "first": _ms(row["first"]), "last": _ms(row["last"])}) for row in rows]
     with closing(Store(values)) as store:
-        found = report.gather(store, site, start, end, planted)
+        found = report.gather(store, site, start, end, report.planted(folder / "anomalies.parquet"))
         told = compare.with_truth(store, folder / "oee_facts.parquet")
     click.echo()
     report.render(found, report.console())
