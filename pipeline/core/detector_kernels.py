@@ -53,7 +53,7 @@ def raise_bad(f: Floats, kind: float) -> None:
 @compiled
 def usual_peak(f: Floats, p: Floats, surprise: float, at: float) -> float:
     """Factor on the thresholds (at least 1): higher for a signal that is hardly known, or that often strays so far."""
-    tail: float = max(1.0, 1.1 * f[lay.PEAK])
+    tail: float = max(1.0, 1.3 * f[lay.PEAK])
     young = max(p[lay.YOUNG_MS] / max(f[lay.STEP], 1.0), p[lay.WARM_ALL])
     if f[lay.PEAK_NOW] > 0.0 and at - f[lay.PEAK_AT] > max(p[lay.QUIET_MS], p[lay.QUIET_SAMPLES] * f[lay.STEP]):
         f[lay.PEAK] += p[lay.HABIT] * (min(f[lay.PEAK_NOW], p[lay.HABIT_MOST] * max(f[lay.PEAK], 1.0)) - f[lay.PEAK])
