@@ -179,8 +179,8 @@ def question(name: str) -> Question:
         from difflib import get_close_matches
 
         near = get_close_matches(name, BY_NAME, 1)
-        hint = f", do you mean {near[0]}?" if near else ""
-        raise UsageError(f"there is no question {name!r}{hint}; `openoee query` lists them all")
+        hint = f"; do you mean {near[0]}?" if near else ":"
+        raise UsageError(f"there is no question {name!r}{hint} `openoee query` lists them all")
     return BY_NAME[name]
 
 
