@@ -66,9 +66,7 @@ class LocalStack(Placed):
 
     def link_downloads(self) -> None:
         """Share the project's downloads with this home."""
-        downloads = PROJECT / ".openoee" / "lib"
-        downloads.mkdir(parents=True, exist_ok=True)
-        (self.home / "lib").symlink_to(downloads)
+        share_downloads(self.home)
 
     def start(self) -> None:
         self.link_downloads()
@@ -163,6 +161,13 @@ class DockerStack(Placed):
         for name, value in environment.items():
             container.with_env(name, value)
         self.containers.append(container.start())
+
+
+def share_downloads(home: Path) -> None:
+    """Let a home use what the project has downloaded, or will."""
+    downloads = PROJECT / ".openoee" / "lib"
+    downloads.mkdir(parents=True, exist_ok=True)
+    (home / "lib").symlink_to(downloads)
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_stack import LocalStack
+from live_stack import LocalStack, share_downloads
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -19,7 +19,7 @@ class Shell:
 
     def __init__(self, home: Path) -> None:
         self.placed = LocalStack(home)
-        (home / "lib").symlink_to(Path(__file__).resolve().parents[2] / ".openoee" / "lib")
+        share_downloads(home)
         values = self.placed.settings("demo")
         self.environment = {**os.environ, **values.environment()}
 
