@@ -21,6 +21,8 @@ from fastavro import parse_schema, schemaless_reader, schemaless_writer
 from pipeline import schemas
 from pipeline.core.model import (
     Anomaly,
+    CalendarException,
+    CalendarLevel,
     Context,
     Control,
     Correction,
@@ -122,10 +124,9 @@ def _check_frame(frame: Frame) -> None:
         times += [entry.at for entry in entries]
     for at in times:
         check_number("time", at)
-    for count in frame.counts:
-        for number in count[2:]:
-            if number is not None:
-                check_number("count", number)
+    for number in (*(n for count in frame.counts for n in count[2:]), *(context.planned for context in frame.contexts)):
+        if number is not None:
+            check_number("count", number)
 
 
 def _flat(kind: type) -> tuple[Callable[[Any], Row], Callable[[Row], Any]]:
@@ -144,29 +145,46 @@ _signal_row, _signal = _flat(SignalConfig)
 _config_row, _config_plain = _flat(MachineConfig)
 
 
-def _machine_config_row(config: MachineConfig) -> Row:
-    row = _config_row(config)
-    row["shifts"] = [_shift_row(shift) for shift in config.shifts]
-    row["breaks"] = [_shift_row(shift) for shift in config.breaks]
-    row["signals"] = [_signal_row(signal) for signal in config.signals]
-    row["planned_down"] = [{"start": start, "end": end} for start, end in config.planned_down]
-    row["closed"] = list(config.closed)
-    row["ideal_cycle_us"] = dict(config.ideal_cycle_us)
+def _spans_row(spans: tuple[tuple[int, int], ...]) -> list[Row]:
+    return [{"start": start, "end": end} for start, end in spans]
+
+
+def _calendar_row(level: MachineConfig | CalendarLevel | CalendarException) -> Row:
+    """The fields of a calendar, of those that this record has."""
+    row: Row = {name: [_shift_row(shift) for shift in getattr(level, name)] for name in ("shifts", "breaks")}
+    if not isinstance(level, CalendarException):
+        row |= {"planned_down": _spans_row(level.planned_down), "closed": list(level.closed)}
+        row["exceptions"] = [{"first": one.first, "last": one.last, **_calendar_row(one)} for one in level.exceptions]
     return row
 
 
-def _machine_config(row: Row) -> MachineConfig:
+def _calendar(row: Row) -> Row:
     def shifts(rows: list[Row]) -> tuple[Shift, ...]:
         return tuple(Shift(part["name"], part["start"], part["end"], tuple(part["days"])) for part in rows)
 
+    found: Row = {name: shifts(row[name]) for name in ("shifts", "breaks")}
+    if "exceptions" in row:
+        found["planned_down"] = tuple((span["start"], span["end"]) for span in row["planned_down"])
+        found["closed"] = tuple(row["closed"])
+        found["exceptions"] = tuple(
+            CalendarException(one["first"], one["last"], **_calendar(one)) for one in row["exceptions"]
+        )
+    return found
+
+
+def _machine_config_row(config: MachineConfig) -> Row:
+    row = _config_row(config) | _calendar_row(config)
+    row["signals"] = [_signal_row(signal) for signal in config.signals]
+    row["above"] = [{"level": one.level, "always": one.always, **_calendar_row(one)} for one in config.above]
+    return row | {name: dict(getattr(config, name)) for name in ("ideal_cycle_us", "units_per_cycle")}
+
+
+def _machine_config(row: Row) -> MachineConfig:
     parts = {
-        "shifts": shifts(row["shifts"]),
-        "breaks": shifts(row["breaks"]),
         "signals": tuple(_signal(signal) for signal in row["signals"]),
-        "planned_down": tuple((span["start"], span["end"]) for span in row["planned_down"]),
-        "closed": tuple(row["closed"]),
+        "above": tuple(CalendarLevel(one["level"], one["always"], **_calendar(one)) for one in row["above"]),
     }
-    config: MachineConfig = _config_plain({**row, **parts})
+    config: MachineConfig = _config_plain({**row, **_calendar(row), **parts})
     return config
 
 
@@ -190,8 +208,9 @@ def _control(row: Row) -> Control:
     check_name("machine name", row["machine"])
     name, body = row["body"]
     check_number("time", row["issued"])
-    for field in ("effective", "start", "end", "at"):
-        check_number("time", body.get(field, 0))
+    for number in body.values():
+        if type(number) is int:
+            check_number("number", number)
     return Control(row["machine"], row["id"], row["issued"], row["by"], _BODIES[name][2](body))
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.model import Context, CountReading, Frame, MachineEvent, SignalBlock, StateChange
 from pipeline.errors import UndecodableRecord
 
-FINGERPRINT: Final = "40c67034e6a1f64cb1a519724c7c7f987e4a2553b9f8842504fdbd6d62902065"  # the Frame that this speaks
+FINGERPRINT: Final = "dbf7fe923ce0ffd1bbae9b9c9298695ac52cb082ce17990b147dc4627a6d3f2c"  # the Frame that this speaks
 MAX_NAME: Final = 256  # characters of a machine's, source's or signal's name
 LIMIT: Final = 2**60  # times and counts beyond it are no times and counts, and sums of them would overflow
 KEPT: Final = 20_000  # machines whose heads are remembered
@@ -134,7 +134,8 @@ def _context(data: bytes, p: int) -> tuple[Context, int]:
     product, p = _maybe(_text, data, p)
     order, p = _maybe(_text, data, p)
     program, p = _maybe(_text, data, p)
-    return Context(at, product, order, program), p
+    planned, p = _maybe(read_long, data, p)
+    return Context(at, product, order, program, None if planned is None else check_number("count", planned)), p
 
 
 def _event(data: bytes, p: int) -> tuple[MachineEvent, int]:

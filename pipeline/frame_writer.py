@@ -52,7 +52,8 @@ def _write_count(entry: CountReading) -> bytes:
 
 
 def _write_context(entry: Context) -> bytes:
-    return _write_number(entry.at) + b"".join(_write_maybe(write_text, text) for text in entry[1:])
+    texts = (_write_maybe(write_text, text) for text in entry[1:4])
+    return _write_number(entry.at) + b"".join(texts) + _write_maybe(_write_number, entry.planned)
 
 
 def _write_event(entry: MachineEvent) -> bytes:

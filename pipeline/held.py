@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeline.codec import Codec
-from pipeline.core.engine import ENGINE_VERSION
+from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
 from pipeline.core.model import DeadLetter, Record
 from pipeline.crash import CrashPoint
 from pipeline.errors import LogHole, RetryError
@@ -99,7 +99,8 @@ class Held:
             log.error("%d records of the topic state are no state: left out", self._reader.garbage)
         extents = await self._retried(lambda: [self._reader.extent(number) for number in numbers])
         for number, (low, high) in zip(numbers, extents, strict=True):
-            snapshots = Snapshots(number, self._settings.int("state_buckets"), ENGINE_VERSION, found[number])
+            buckets = self._settings.int("state_buckets")
+            snapshots = Snapshots(number, buckets, ENGINE_VERSION, found[number], OLDEST_VERSION)
             if snapshots.newest > high:
                 raise LogHole(
                     f"partition {number}: the saved state covers offsets up to {snapshots.newest}, but telemetry ends "

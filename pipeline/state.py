@@ -67,17 +67,19 @@ def state_key(record: StateRecord) -> bytes:
 class Snapshots:
     """What is saved of one partition, and what of it has to be saved next.
 
-    `found` are the partition's records of the topic `state`, in any order. Raises StateUnreadable when all that is
-    there was written by another version of the engine.
+    `found` are the partition's records of the topic `state`, in any order; versions `oldest` to `engine` are read.
+    Raises StateUnreadable when all that is there was written by another version of the engine.
     """
 
-    def __init__(self, partition: int, buckets: int, engine: int, found: Iterable[StateRecord] = ()) -> None:
+    def __init__(
+        self, partition: int, buckets: int, engine: int, found: Iterable[StateRecord] = (), oldest: int | None = None
+    ) -> None:
         self.partition, self.engine = partition, engine
         best: dict[tuple[int, int], StateRecord] = {}
         others = set()
         for record in found:
             address = (record.buckets, record.bucket)
-            if record.engine != engine:
+            if not (engine if oldest is None else oldest) <= record.engine <= engine:
                 others.add(record.engine)
             elif address not in best or record.cover >= best[address].cover:
                 best[address] = record

@@ -77,8 +77,8 @@ RECORDS: list[Message] = [
     Control("mill-1", "c-4", T0, "worker", Tick(T0)),
     Control("mill-1", "c-5", T0, "produce", EndOfSource("file", T0)),
     FACT,
-    Interval("mill-1", "Ulm", "L1", T0, None, "fault", "adet", T0, False, False, False, "E", "", 19675, "A", "", T0),
-    Interval("mill-1", "Ulm", "L1", T0, T0, "running", "apt", None, True, True, True, "", "", -1, "", "7", T0),
+    Interval("mill-1", "Ulm", "north", "L1", T0, None, "fault", "adet", T0, False, False, False, "E", "", 19675, "A", "", T0),
+    Interval("mill-1", "Ulm", "north", "L1", T0, T0, "running", "apt", None, True, True, True, "", "", -1, "", "7", T0),
     ANOMALY,
     DeadLetter("telemetry", 3, 10**10, T0, None, "undecodable", "no", 0, b"\xff\x00", None),
     DeadLetter("telemetry", 3, 10**10, T0, "mill-1", "future", "no", 2, None, b"\x00\x01"),
@@ -121,8 +121,8 @@ def test_a_frame_survives_bit_by_bit(codec: Codec) -> None:
         (b"\x00\x00\x00", "too few"),
         (b"\x01\x00\x00\x00\x01abc", "first byte is 1"),
         (b'{"machine": "mill-1"}', "first byte is 123"),
-        (b"\x00\x00\x00\x00\x01", "Frame"),
-        (b"\x00\x00\x00\x00\x01" + b"\xff" * 100, "longer than 10 bytes"),
+        (b"\x00\x00\x00\x00\x09", "Frame"),
+        (b"\x00\x00\x00\x00\x09" + b"\xff" * 100, "longer than 10 bytes"),
     ],
 )
 def test_bytes_that_are_no_record(codec: Codec, value: bytes | None, text: str) -> None:

@@ -40,7 +40,7 @@ frames = st.builds(
     Frame, names, names, times, st.integers(0, 2**60 - 1), times, st.booleans(),
     st.lists(st.builds(StateChange, times, texts, st.none() | texts), max_size=3),
     st.lists(st.builds(CountReading, times, st.booleans(), numbers, numbers, numbers, numbers), max_size=3),
-    st.lists(st.builds(Context, times, *[st.none() | texts] * 3), max_size=3),
+    st.lists(st.builds(Context, times, *[st.none() | texts] * 3, numbers), max_size=3),
     st.lists(st.builds(MachineEvent, times, texts, texts, texts, texts), max_size=3),
     st.lists(blocks(), max_size=3),
 )  # fmt: skip
@@ -126,7 +126,7 @@ def varint(number: int) -> bytes:
     return bytes([*out, rest])
 
 
-HEAD = b"\0\0\0\0\1" + varint(1) + b"m" + varint(1) + b"s" + b"\0\0\0\0"
+HEAD = b"\0\0\0\0\x09" + varint(1) + b"m" + varint(1) + b"s" + b"\0\0\0\0"
 
 
 @pytest.mark.parametrize("count", [2**62, -(2**62), 2**31, 10**6, -(2**63)])

@@ -116,7 +116,7 @@ def results() -> list[Any]:
     day = 20_514
     return [
         OeeFact("m1", "s", "a", "l", T0, T0 + 60_000, T0, T0 + 60_000, "early", day, day, "A", "o", flags=["x"]),
-        Interval("m1", "s", "l", T0, None, "idle", "adot", None, False, False, True, "", "early", day, "A", "", T0),
+        Interval("m1", "s", "", "l", T0, None, "idle", "adot", None, False, False, True, "", "early", day, "A", "", T0),
         Anomaly("m1", "s", "l", "load", "spike", "e", 1, T0, T0, 0.5, None, 1.0, None, None, "info", "", "", "x", T0),
         DeadLetter("telemetry", 3, 9, T0, None, "undecodable", "bad", 0, None, b"\xff\0"),
     ]

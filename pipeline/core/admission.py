@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.calendar import LONGEST_CYCLE_US
 from pipeline.core.model import STATES, Context, Correction, CountReading, Frame, MachineEvent, SignalBlock, StateChange
 
 YEAR_2000 = 946_684_800_000
@@ -55,7 +56,7 @@ def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counte
 
 
 def _sensible(frame: Frame) -> bool:
-    return all(map(_makes_sense, frame.states)) and all(map(_makes_sense, frame.counts))
+    return all(map(_makes_sense, (*frame.states, *frame.counts, *frame.contexts)))
 
 
 def _makes_sense(entry: Any) -> bool:
@@ -64,6 +65,8 @@ def _makes_sense(entry: Any) -> bool:
     if isinstance(entry, CountReading):
         least, most = (0, MOST_READ) if entry.cumulative else (-MOST_MADE, MOST_MADE)
         return all(least <= count <= most for count in entry[2:] if count is not None)
+    if isinstance(entry, Context):
+        return entry.planned is None or 0 <= entry.planned <= MOST_MADE
     return True
 
 
@@ -89,10 +92,16 @@ def instants(frame: Frame) -> NDArray[np.int64]:
 
 
 def is_sensible(correction: Correction) -> bool:
-    """Whether a correction says something that can be: a stretch of time, and a known state or word of the calendar."""
+    """Whether a correction says something that can be: a stretch of time, known words, counts that are counts."""
+    said = (correction.state, correction.calendar, correction.reason, correction.product, correction.order)
+    counts = (correction.good, correction.reject, correction.rework)
+    ideal = correction.ideal_cycle_us
+    says_anything = correction.withdrawn or any(word is not None for word in (*said, *counts, ideal))
     known_state = correction.state is None or correction.state in KNOWN_STATES
     known_word = correction.calendar in (None, "planned", "unplanned", "closed")
-    return correction.start < correction.end and known_state and known_word
+    counted = all(abs(count or 0) <= MOST_MADE for count in counts)
+    timed = ideal is None or 0 < ideal <= LONGEST_CYCLE_US
+    return correction.start < correction.end and all((says_anything, known_state, known_word, counted, timed))
 
 
 def _cut(block: SignalBlock, good: Callable[[int], bool]) -> SignalBlock:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from pipeline.core.model import MachineConfig, Shift
+from pipeline.core.model import CalendarLevel, MachineConfig, Shift
 
 EPOCH = date(1970, 1, 1).toordinal()
 NONWORK, PDOT, PBT = "nonwork", "pdot", "pbt"
 CACHED_DAYS = 64
 YEAR_2026 = 1_767_225_600_000
 LONGEST_CYCLE_US = 7 * 86_400_000_000
+MOST_UNITS = 100_000
 
 
 class Span(NamedTuple):
@@ -31,15 +33,17 @@ class Span(NamedTuple):
 class Calendar:
     """Answers for one machine configuration; local days are worked out once and kept.
 
+    At each instant the lowest level that has something to say decides: a shift of a level overrides the shifts and
+    planned stops of the levels above it, a planned stop those shifts, a closed date the shifts that start on it.
+
     A local time that does not exist means the first instant after the gap, one that exists twice its first
     occurrence; so a local day has 23, 24 or 25 hours (oee.md, section 3).
     """
 
     def __init__(self, config: MachineConfig) -> None:
-        self._config = config
+        self._levels = [_Level(level) for level in levels(config)]
         self._zone = ZoneInfo(config.timezone)
         self._days: dict[int, list[Span]] = {}
-        self._closed = {date.fromisoformat(text).toordinal() - EPOCH for text in config.closed}
 
     def spans(self, start: int, end: int) -> list[Span]:
         """Spans that cover [start, end) without holes, cut where any answer changes, clipped to it."""
@@ -60,11 +64,16 @@ class Calendar:
         """Local date of an instant, in days since 1970-01-01."""
         return datetime.fromtimestamp(at / 1000, self._zone).date().toordinal() - EPOCH
 
+    def busy_ms(self, start: int, end: int) -> int:
+        """Planned busy time within [start, end)."""
+        return sum(span.end - span.start for span in self.spans(start, end) if span.work == PBT)
+
     def shift_interval(self, name: str, day: int) -> tuple[int, int]:
         """The interval [start, end) of the shift that starts on a local date. Raises KeyError when there is none."""
-        for shift in self._config.shifts:
-            if shift.name == name:
-                return self._occurrence(shift, day)
+        for level in self._levels:
+            for shift in level.shifts(day):
+                if shift.name == name:
+                    return self._occurrence(shift, day)
         raise KeyError(name)
 
     def _day(self, day: int) -> list[Span]:
@@ -77,39 +86,26 @@ class Calendar:
 
     def _work_out(self, day: int) -> list[Span]:
         start, end = self._instant(day, "00:00"), self._instant(day + 1, "00:00")
-        shifts = [
-            (*self._occurrence(shift, on), shift.name, on)
-            for on in (day - 1, day)
-            for shift in self._config.shifts
-            if on not in self._closed and _weekday(on) in shift.days
-        ]
-        stops = [*self._config.planned_down] + [
-            self._occurrence(pause, on)
-            for on in (day - 1, day)
-            for pause in self._config.breaks
-            if _weekday(on) in pause.days
-        ]
+        said = [self._said(place, day, (start, end)) for place in range(len(self._levels))]
         cuts = {start, end}
-        edges = [edge[:2] for edge in shifts] + stops
+        edges = [edge for one in said for edge in (*one.stops, *((shift[0], shift[1]) for shift in one.shifts))]
         cuts.update(at for edge in edges for at in edge if start < at < end)
-        ordered = sorted(cuts)
         spans: list[Span] = []
-        for span in (self._answer(a, b, shifts, stops, day) for a, b in pairwise(ordered)):
+        for span in (Span(a, b, *_answer(a, said, day), day) for a, b in pairwise(sorted(cuts))):
             if spans and spans[-1][2:] == span[2:]:
                 span = spans.pop()._replace(end=span.end)
             spans.append(span)
         return spans
 
-    def _answer(
-        self, start: int, end: int, shifts: list[tuple[int, int, str, int]], stops: list[tuple[int, int]], day: int
-    ) -> Span:
-        shift, shift_date, work = "", day, PBT if self._config.always else NONWORK
-        for first, last, name, on in shifts:
-            if first <= start < last:
-                shift, shift_date, work = name, on, PBT
-        if work == PBT and any(first <= start < last for first, last in stops):
-            work = PDOT
-        return Span(start, end, work, shift, shift_date, day)
+    def _said(self, place: int, day: int, whole: tuple[int, int]) -> _Said:
+        """What a level says of a local day, and of the night before that reaches into it."""
+        level = self._levels[place]
+        dates = [on for on in (day - 1, day) if not any(on in lower.closed for lower in self._levels[: place + 1])]
+        shifts = [(*self._occurrence(shift, on), shift.name, on) for on in dates for shift in level.shifts(on)]
+        if level.always and day in dates:
+            shifts.insert(0, (*whole, "", day))
+        stops = [self._occurrence(pause, on) for on in (day - 1, day) for pause in level.breaks(on)]
+        return _Said(shifts, [*level.planned_down, *stops])
 
     def _occurrence(self, shift: Shift, day: int) -> tuple[int, int]:
         last = day if shift.end > shift.start else day + 1
@@ -137,18 +133,89 @@ class Calendar:
         return datetime.fromtimestamp(at / 1000, self._zone).utcoffset()
 
 
+class _Said(NamedTuple):
+    """Of one level: shifts (start, end, name, local date) and planned stops that touch a day."""
+
+    shifts: list[tuple[int, int, str, int]]
+    stops: list[tuple[int, int]]
+
+
+def _answer(at: int, said: list[_Said], day: int) -> tuple[str, str, int]:
+    """(work, shift, its date) at an instant; `said` lowest level first. Of shifts that overlap the later start wins."""
+    stopped = False
+    for level in said:
+        stopped = stopped or any(first <= at < last for first, last in level.stops)
+        on = [shift for shift in level.shifts if shift[0] <= at < shift[1]]
+        if on:
+            _, _, name, date_of = max(on, key=lambda shift: shift[0])
+            return PDOT if stopped else PBT, name, date_of
+    return NONWORK, "", day
+
+
+class _Level:
+    """One level's calendar, asked by local date (days since 1970-01-01)."""
+
+    def __init__(self, level: CalendarLevel) -> None:
+        self.always, self.planned_down = level.always, level.planned_down
+        self.closed = frozenset(_day_number(text) for text in level.closed)
+        self._usual = (level.shifts, level.breaks)
+        self._exceptions = [
+            (_day_number(one.first), _day_number(one.last), (one.shifts, one.breaks)) for one in level.exceptions
+        ]
+
+    def shifts(self, day: int) -> list[Shift]:
+        """Shifts that start on a date, closed or not."""
+        return [shift for shift in self._of(day)[0] if _weekday(day) in shift.days]
+
+    def breaks(self, day: int) -> list[Shift]:
+        return [pause for pause in self._of(day)[1] if _weekday(day) in pause.days]
+
+    def _of(self, day: int) -> tuple[tuple[Shift, ...], tuple[Shift, ...]]:
+        """Shifts and breaks of a date: those of the last exception that holds it, else the usual ones."""
+        for first, last, instead in reversed(self._exceptions):
+            if first <= day <= last:
+                return instead
+        return self._usual
+
+
+def levels(config: MachineConfig, of_line: bool = False) -> list[CalendarLevel]:
+    """The calendars of a machine, lowest level first; `of_line`: without that of the machine itself."""
+    own = CalendarLevel(
+        config.calendar_level, config.always, config.shifts, config.breaks, config.planned_down, config.closed,
+        config.exceptions,
+    )  # fmt: skip
+    return [level for level in (own, *config.above) if not (of_line and level.level == "machine")]
+
+
+def line_calendar(config: MachineConfig) -> Calendar | None:
+    """The calendar of the machine's line; None when the line has none of its own."""
+    found = levels(config, of_line=True)
+    if not config.line or all(level.level != "line" for level in found):
+        return None
+    first, *above = found
+    calendar = {field.name: getattr(first, field.name) for field in fields(CalendarLevel) if field.name != "level"}
+    return Calendar(replace(config, calendar_level=first.level, above=tuple(above), **calendar))
+
+
 def unusable(config: MachineConfig) -> str:
     """Why a configuration cannot be reckoned with; empty when it can. factory.yaml is checked with more to say."""
     try:
         Calendar(config).spans(YEAR_2026, YEAR_2026 + 8 * 86_400_000)
     except (ValueError, KeyError, OSError, OverflowError) as error:
         return f"{type(error).__name__}: {error}"
-    ideal = config.ideal_cycle_us.values()
-    return "" if all(0 < us <= LONGEST_CYCLE_US for us in ideal) else "an ideal cycle time is not within 0 s and a week"
+    if not all(0 < us <= LONGEST_CYCLE_US for us in config.ideal_cycle_us.values()):
+        return "an ideal cycle time is not within 0 s and a week"
+    if not all(0 < units <= MOST_UNITS for units in config.units_per_cycle.values()):
+        return f"units per cycle are not within 1 and {MOST_UNITS}"
+    return ""
 
 
 def _ms(at: datetime) -> int:
     return int(at.timestamp()) * 1000
+
+
+def _day_number(text: str) -> int:
+    return date.fromisoformat(text).toordinal() - EPOCH
 
 
 def _weekday(day: int) -> int:

@@ -22,6 +22,12 @@ class Parts(NamedTuple):
     rework: int
     flags: tuple[str, ...]
 
+    def times(self, units: int) -> Parts:
+        """The same with so many parts per count."""
+        return Parts(
+            self.at, self.total * units, self.good * units, self.reject * units, self.rework * units, self.flags
+        )
+
 
 class Counts:
     """All counters of one machine, in order of event time."""
@@ -54,6 +60,14 @@ class Counts:
                 if reset:
                     resets.add(at)
         return [self._parts(at, made[at], at in resets) for at in sorted(made)]
+
+    def before(self, at: int) -> int | None:
+        """The newest instant before `at` for which anything was read or reported; None: there is none."""
+        return max((found for readings in self.readings.values() for found in readings.before(at)), default=None)
+
+    def following(self, at: int) -> int | None:
+        """The first instant from `at` on for which anything was read or reported; None: there is none."""
+        return min((found for readings in self.readings.values() for found in readings.since(at)), default=None)
 
     def _parts(self, at: int, made: Mapping[str, int], reset: bool) -> Parts:
         total, good, reject, flags = resolve(made, [name for name, since in self.since.items() if since <= at])

@@ -9,9 +9,10 @@ from pipeline.core.machine import Machine
 from pipeline.core.model import Control, Emitted, Record, Tick
 from pipeline.core.settings import EngineSettings
 
-__all__ = ["ENGINE_VERSION", "Engine", "EngineSettings"]
+__all__ = ["ENGINE_VERSION", "OLDEST_VERSION", "Engine", "EngineSettings"]
 
-ENGINE_VERSION = 1  # format of the snapshots; a worker refuses those of another version
+ENGINE_VERSION = 2  # format of the snapshots that are written
+OLDEST_VERSION = 1  # of those that are read; a worker refuses older and newer ones
 
 
 class Engine:
@@ -55,5 +56,5 @@ class Engine:
         return self._machines[machine].pack()
 
     def restore(self, machine: str, snapshot: dict[str, Any]) -> None:
-        """Put a machine into the state of a snapshot of the same ENGINE_VERSION."""
+        """Put a machine into the state of a snapshot of OLDEST_VERSION to ENGINE_VERSION."""
         self._machines[machine] = Machine.unpack(machine, self.settings, snapshot)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from dataclasses import asdict, astuple
+from itertools import accumulate
 from typing import Any
 
-from pipeline.core.calendar import Calendar
-from pipeline.core.counters import Counts
-from pipeline.core.facts import UNCONFIGURED, intervals, window_facts
-from pipeline.core.model import Correction, Frame, Interval, MachineConfig, OeeFact, Shift, SignalConfig
+from pipeline.core.counters import Counts, Parts
+from pipeline.core.facts import UNCONFIGURED, Spread, intervals, window_facts
+from pipeline.core.model import (
+    CalendarException,
+    CalendarLevel,
+    Correction,
+    Frame,
+    Interval,
+    MachineConfig,
+    OeeFact,
+    Shift,
+    SignalConfig,
+)
 from pipeline.core.series import Heard, Key, Run, Series, runs_of
 from pipeline.core.timeline import Configured, Piece, Timeline
 
@@ -17,16 +29,17 @@ class History:
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
-        self.configs: list[Configured] = [Configured(UNCONFIGURED, Calendar(UNCONFIGURED))]
+        self.configs: list[Configured] = [Configured.of(UNCONFIGURED)]
         self.states, self.products, self.orders = Series(), Series(), Series()
         self.reasons: dict[Key, str] = {}
         self.runs: list[Run] = []
         self.counts, self.heard = Counts(), Heard()
-        self.corrections: list[Correction] = []
+        self.corrections: list[Correction] = []  # as they came, the withdrawn ones too
+        self.standing: list[Correction] = []  # those that hold, in the order in which they are laid over each other
 
     @property
     def timeline(self) -> Timeline:
-        return Timeline(self.configs, self.runs, self.heard, self.products, self.orders, self.corrections)
+        return Timeline(self.configs, self.runs, self.heard, self.products, self.orders, self.standing)
 
     def insert(self, frame: Frame) -> None:
         source, epoch, sequence = frame.source, frame.epoch, frame.sequence
@@ -53,25 +66,63 @@ class History:
             for known in self.configs
             if known.config is not UNCONFIGURED and known.config.effective != config.effective
         ]
-        self.configs = sorted([*kept, Configured(config, Calendar(config))], key=lambda known: known.config.effective)
+        self.configs = sorted([*kept, Configured.of(config)], key=lambda known: known.config.effective)
+
+    def replaced(self, correction: Correction) -> Correction | None:
+        """The known correction with the same id."""
+        return next((known for known in self.corrections if correction.id and known.id == correction.id), None)
 
     def correct(self, correction: Correction) -> None:
+        """Take a correction; one with the same id takes the place of the one before."""
+        self.corrections = [known for known in self.corrections if known is not self.replaced(correction)]
         self.corrections.append(correction)
         self._rerun()
 
     def _rerun(self) -> None:
-        self.runs = runs_of(self.states, self.reasons, self.corrections)
+        self.standing = sorted((c for c in self.corrections if not c.withdrawn), key=lambda c: c.revision)
+        self.runs = runs_of(self.states, self.reasons, self.standing)
 
     def pieces(self, start: int, end: int) -> list[Piece]:
         """[start, end) as pieces, for `facts` and `intervals`."""
         return self.timeline.pieces(start, end)
 
-    def facts(self, pieces: list[Piece], window_ms: int) -> list[OeeFact]:
-        """Rows per window and segment of consecutive pieces."""
+    def facts(self, pieces: list[Piece], window_ms: int, longest_split_ms: int = 0) -> list[OeeFact]:
+        """Rows per window and segment of consecutive pieces; counts that span more than that are not split."""
         timeline = self.timeline
         start, end = (pieces[0].start, pieces[-1].end) if pieces else (0, 0)
-        parts = self.counts.between(start, end, lambda at: timeline.config(at).config.counter_modulus)
-        return window_facts(self.machine, timeline, pieces, parts, window_ms)
+        parts = self._parts(timeline, start, end)
+        spreads: list[Spread] = []
+        if self.splits:
+            parts, spreads = self._split(timeline, start, end, longest_split_ms)
+        parts += [_corrected_parts(c) for c in self.standing if start <= c.start < end and _counts(c)]
+        return window_facts(self.machine, timeline, pieces, parts, window_ms, spreads)
+
+    @property
+    def splits(self) -> bool:
+        """Whether any configuration splits counts over the time that they span."""
+        return any(known.config.count_split for known in self.configs)
+
+    def _parts(self, timeline: Timeline, start: int, end: int) -> list[Parts]:
+        """Parts counted in [start, end), each count times the parts per cycle of the product at its instant."""
+        counted = self.counts.between(start, end, lambda at: timeline.config(at).config.counter_modulus)
+        if not any(known.config.units_per_cycle for known in self.configs):
+            return counted
+        return [made.times(timeline.units(made.at, timeline.product(made.at))) for made in counted]
+
+    def _split(self, timeline: Timeline, start: int, end: int, longest_ms: int) -> tuple[list[Parts], list[Spread]]:
+        """Counts that touch [start, end): those of their own instant, and those spread over the time that it ran."""
+        following = self.counts.following(end)
+        own: list[Parts] = []
+        spreads: list[Spread] = []
+        for made in self._parts(timeline, start, end if following is None else following + 1):
+            before = self.counts.before(made.at)
+            split = timeline.config(made.at).config.count_split and before is not None
+            if before is None or not split or not 0 < made.at - before <= longest_ms:
+                own += [made] if made.at < end else []
+                continue
+            spreads.append(_spread(timeline, before, made))
+            own += [Parts(made.at, 0, 0, 0, 0, made.flags)] if made.flags and made.at < end else []
+        return own, spreads
 
     def intervals(self, pieces: list[Piece]) -> list[Interval]:
         """Stretches of consecutive pieces; the last one is left open."""
@@ -82,6 +133,11 @@ class History:
         index = self.timeline.run(at)
         found = [run.stop.start for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
         return min([at, *found])
+
+    def span_start(self, at: int, longest_ms: int) -> int:
+        """Start of the count that is spread over `at`; `at` itself when there is none."""
+        before = self.counts.before(at) if self.splits else None
+        return at if before is None or at - before > longest_ms else before
 
     def undecided_stop(self, at: int) -> int | None:
         """Start of a stop that goes on at `at` and is still so short that it may turn out to be a micro-stop."""
@@ -116,7 +172,7 @@ class History:
             "reasons": [[*key, reason] for key, reason in self.reasons.items()],
             "counts": self.counts.pack(),
             "heard": [self.heard.first, self.heard.last],
-            "corrections": [[c.start, c.end, c.state, c.calendar, c.reason, c.revision] for c in self.corrections],
+            "corrections": [list(astuple(correction)) for correction in self.corrections],
         }
 
     @classmethod
@@ -134,12 +190,32 @@ class History:
         return history
 
 
+def _counts(correction: Correction) -> bool:
+    return any((correction.good, correction.reject, correction.rework))
+
+
+def _corrected_parts(correction: Correction) -> Parts:
+    good, reject = correction.good or 0, correction.reject or 0
+    return Parts(correction.start, good + reject, good, reject, correction.rework or 0, ())
+
+
+def _spread(timeline: Timeline, before: int, made: Parts) -> Spread:
+    """A count spread over the time that the machine ran since the count before; over all of it when it never ran."""
+    ran = [piece for piece in timeline.pieces(before, made.at) if piece.element == "apt"]
+    if not ran:
+        return Spread(before, made.at, made, lambda at: at - before, made.at - before)
+    starts = [piece.start for piece in ran]
+    sums = list(accumulate((piece.end - piece.start for piece in ran), initial=0))
+
+    def done(at: int) -> int:
+        place = bisect_right(starts, at) - 1
+        return sums[place] + min(at - starts[place], ran[place].end - starts[place]) if place >= 0 else 0
+
+    return Spread(before, made.at, made, done, sums[-1])
+
+
 def _packed_config(config: MachineConfig) -> dict[str, Any]:
-    packed = {name: getattr(config, name) for name in MachineConfig.__dataclass_fields__}
-    packed["shifts"] = [[s.name, s.start, s.end, list(s.days)] for s in config.shifts]
-    packed["breaks"] = [[s.name, s.start, s.end, list(s.days)] for s in config.breaks]
-    packed["planned_down"] = [list(span) for span in config.planned_down]
-    packed["ideal_cycle_us"] = dict(config.ideal_cycle_us)
+    packed = asdict(config)
     packed["signals"] = [[s.name, s.unit, s.low, s.high, s.flatline_ms, s.learn] for s in config.signals]
     return packed
 
@@ -148,10 +224,26 @@ def _unpacked_config(packed: dict[str, Any]) -> MachineConfig:
     return MachineConfig(
         **{
             **packed,
-            "shifts": tuple(Shift(name, start, end, tuple(days)) for name, start, end, days in packed["shifts"]),
-            "breaks": tuple(Shift(name, start, end, tuple(days)) for name, start, end, days in packed["breaks"]),
-            "planned_down": tuple((start, end) for start, end in packed["planned_down"]),
-            "closed": tuple(packed["closed"]),
+            **_calendar(packed),
+            "above": tuple(CalendarLevel(**{**level, **_calendar(level)}) for level in packed.get("above", ())),
             "signals": tuple(SignalConfig(*row) for row in packed["signals"]),
         }
     )
+
+
+def _calendar(packed: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: tuple(map(_shift, packed[name])) for name in ("shifts", "breaks")}
+    if "closed" in packed:
+        found["planned_down"] = tuple((start, end) for start, end in packed["planned_down"])
+        found["closed"] = tuple(packed["closed"])
+        exceptions = packed.get("exceptions", ())
+        found["exceptions"] = tuple(CalendarException(**{**one, **_calendar(one)}) for one in exceptions)
+    return found
+
+
+def _shift(packed: Any) -> Shift:
+    """A shift as this version packs it, or as version 1 did: a list."""
+    if isinstance(packed, dict):
+        return Shift(**{**packed, "days": tuple(packed["days"])})
+    name, start, end, days = packed
+    return Shift(name, start, end, tuple(days))

@@ -84,7 +84,7 @@ class Machine:
     def _admitted(self, message: Frame, record: Record, emitted: Emitted) -> Frame | None:
         frame, out = admit(message, record.arrived, self.settings.max_future_ms)
         if not frame.opening and self.windows.opened is not None:
-            frame, older = _without_older(frame, self.windows.horizon)
+            frame, older = _without_older(frame, self.windows.changeable)
             out += Counter({TOO_LATE: older})
         for reason, entries in sorted(out.items()):
             detail = f"{entries} entries of frame {message.sequence} of {message.source}"
@@ -133,11 +133,22 @@ class Machine:
                 self._park(record, INVALID, f"factory file: {fault}", emitted)
             elif all(known.config != body for known in self.history.configs):
                 self._restating(body.effective, lambda: self.history.configure(body), emitted, "factory file")
-        elif not is_sensible(body):
-            detail = f"correction of [{body.start}, {body.end}) to {body.state!r} {body.calendar!r}"
-            self._park(record, INVALID, detail, emitted)
-        elif body not in self.history.corrections:
-            self._restating(body.start, lambda: self.history.correct(body), emitted, "correction")
+        else:
+            self._correct(body, record, emitted)
+
+    def _correct(self, body: Correction, record: Record, emitted: Emitted) -> None:
+        known = self.history.replaced(body)
+        if body in self.history.corrections or (known is not None and known.revision >= body.revision):
+            return
+        since = body.start if known is None else min(body.start, known.start)
+        named = f"correction {body.id} of [{body.start}, {body.end})"
+        if not is_sensible(body):
+            self._park(record, INVALID, f"{named} says nothing, or nothing that can be", emitted)
+        elif self.windows.opened is not None and since < self.windows.changeable:
+            detail = f"{named} reaches back before {self.windows.changeable}: what is older cannot change any more"
+            self._park(record, TOO_LATE, detail, emitted)
+        else:
+            self._restating(since, lambda: self.history.correct(body), emitted, "correction")
 
     def _restating(self, since: int, apply: Any, emitted: Emitted, reason: str) -> None:
         if self.assumed_long is not None:

@@ -41,6 +41,7 @@ class Context(NamedTuple):
     product: str | None = None
     order: str | None = None
     program: str | None = None
+    planned: int | None = None  # parts that the order asks for, where the order is said
 
 
 class MachineEvent(NamedTuple):
@@ -94,6 +95,29 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
+class CalendarException:
+    """On the local dates `first` to `last` these shifts and breaks take the place of the usual ones of their level."""
+
+    first: str
+    last: str
+    shifts: tuple[Shift, ...] = ()
+    breaks: tuple[Shift, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarLevel:
+    """What one level of the hierarchy says of time. `always`: planned busy at every instant."""
+
+    level: str
+    always: bool = False
+    shifts: tuple[Shift, ...] = ()
+    breaks: tuple[Shift, ...] = ()
+    planned_down: tuple[tuple[int, int], ...] = ()
+    closed: tuple[str, ...] = ()
+    exceptions: tuple[CalendarException, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SignalConfig:
     """What the factory file knows of a signal; limits in the signal's unit."""
 
@@ -107,7 +131,11 @@ class SignalConfig:
 
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
-    """What the factory file says of a machine from `effective` on (avro/control.avsc, MachineConfig)."""
+    """What the factory file says of a machine from `effective` on (avro/control.avsc, MachineConfig).
+
+    `always`, `shifts`, `planned_down`, `breaks`, `closed` and `exceptions` are the calendar of the lowest level that
+    has one, `calendar_level`; `above` are those of the levels over it, lowest first.
+    """
 
     effective: int = 0
     site: str = ""
@@ -128,11 +156,22 @@ class MachineConfig:
     unknown_as: str = "loss"
     oee_target: float | None = None
     signals: tuple[SignalConfig, ...] = ()
+    enterprise: str = ""
+    calendar_level: str = "machine"
+    exceptions: tuple[CalendarException, ...] = ()
+    above: tuple[CalendarLevel, ...] = ()
+    units_per_cycle: Mapping[str, int] = field(default_factory=dict)
+    count_split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A person or system says what really happened in [start, end): a state, or a word against the calendar."""
+    """A person or system says what really happened in [start, end); what is None stays as it was.
+
+    Parts (`good`, `reject`, `rework`) are added at `start`, negative ones taken away. `id` names the correction, so
+    that a later one with the same id and a higher revision takes its place, or withdraws it. Where corrections overlap,
+    the highest revision wins, of equal ones the later in the log.
+    """
 
     start: int
     end: int
@@ -140,6 +179,14 @@ class Correction:
     calendar: str | None = None
     reason: str | None = None
     revision: int = 1
+    product: str | None = None
+    order: str | None = None
+    good: int | None = None
+    reject: int | None = None
+    rework: int | None = None
+    ideal_cycle_us: int | None = None
+    id: str = ""
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +227,7 @@ class Record(NamedTuple):
 FACTS = (
     "t_ms", "nonwork_ms", "pdot_ms", "pbt_ms", "apt_ms", "aust_ms", "adet_ms", "adot_ms", "unknown_ms",
     "micro_stop_ms", "external_ms", "overtime_ms", "failures", "repair_ms", "stops", "micro_stops",
-    "total", "good", "reject", "rework", "ideal_total_us", "ideal_good_us", "no_ideal_total",
+    "total", "good", "reject", "rework", "ideal_total_us", "ideal_good_us", "no_ideal_total", "line_pbt_ms",
 )  # fmt: skip
 
 
@@ -224,6 +271,7 @@ class OeeFact:
     ideal_total_us: int = 0
     ideal_good_us: int = 0
     no_ideal_total: int = 0
+    line_pbt_ms: int = 0
     flags: list[str] = field(default_factory=list)
     profile: str = "iso22400"
     unknown_as: str = "loss"
@@ -239,6 +287,7 @@ class Interval:
 
     machine: str
     site: str
+    area: str
     line: str
     start: int
     end: int | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.core.model import Correction
@@ -122,25 +122,33 @@ class Heard:
             del self.first[:keep], self.last[:keep]
 
 
-def runs_of(states: Series, reasons: dict[Key, str], corrections: list[Correction]) -> list[Run]:
-    """States with corrections laid over them, equal neighbours merged, stops recognised."""
+def runs_of(states: Series, reasons: dict[Key, str], corrections: Sequence[Correction]) -> list[Run]:
+    """States with corrections laid over them in their order, equal neighbours merged, stops recognised."""
     said: list[tuple[int, str, str, bool]] = []
     for key, state in zip(states.keys, states.values, strict=True):
         if said and said[-1][0] == key[0]:
             said.pop()  # the same instant: the higher key wins
         said.append((key[0], state, reasons.get(key, ""), False))
-    for correction in sorted((c for c in corrections if c.state), key=lambda c: c.revision):
-        said = _lay_over(said, correction)
+    for correction in corrections:
+        if correction.state or correction.reason is not None:
+            said = _lay_over(said, correction)
     return _with_stops(said)
 
 
 def _lay_over(said: list[tuple[int, str, str, bool]], correction: Correction) -> list[tuple[int, str, str, bool]]:
-    after = [entry for entry in said if entry[0] <= correction.end]
-    resumed = (correction.end, *after[-1][1:]) if after else (correction.end, "unknown", "", False)
+    """A state in [start, end), or another reason for the states that are there."""
+    before = [entry for entry in said if entry[0] <= correction.start]
+    resumed = [entry for entry in said if entry[0] <= correction.end]
+    within = [(correction.start, *(before[-1][1:] if before else ("unknown", "", False)))]
+    within += [entry for entry in said if correction.start < entry[0] < correction.end]
+    if correction.state:
+        within = [(correction.start, correction.state, correction.reason or "", True)]
+    elif correction.reason is not None:
+        within = [(at, state, correction.reason, sure) for at, state, _, sure in within]
     return [
         *(entry for entry in said if entry[0] < correction.start),
-        (correction.start, correction.state or "unknown", correction.reason or "", True),
-        resumed,
+        *within,
+        (correction.end, *(resumed[-1][1:] if resumed else ("unknown", "", False))),
         *(entry for entry in said if entry[0] > correction.end),
     ]
 
@@ -198,6 +206,16 @@ class Readings:
         low, high = bisect_left(self.deltas, ((start,),)), bisect_left(self.deltas, ((end,),))
         found.extend((key[0], made, False) for key, made in self.deltas[low:high])
         return found
+
+    def before(self, at: int) -> list[int]:
+        """Newest instants before `at`: of a reading, of a report."""
+        read, reported = bisect_left(self.at, at), bisect_left(self.deltas, ((at,),))
+        return self.at[max(read - 1, 0) : read] + [key[0] for key, _ in self.deltas[max(reported - 1, 0) : reported]]
+
+    def since(self, at: int) -> list[int]:
+        """First instants from `at` on: of a reading, of a report."""
+        read, reported = bisect_left(self.at, at), bisect_left(self.deltas, ((at,),))
+        return self.at[read : read + 1] + [key[0] for key, _ in self.deltas[reported : reported + 1]]
 
     def prune(self, horizon: int) -> None:
         keep = bisect_right(self.at, horizon) - 1

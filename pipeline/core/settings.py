@@ -14,3 +14,8 @@ class EngineSettings:
     max_future_ms: int = 300_000
     retention_ms: int = 86_400_000
     provisional_ms: int = 2_000
+
+    @property
+    def longest_split_ms(self) -> int:
+        """Counts that span more than this belong to their own instant: what they span must still be open to change."""
+        return self.retention_ms // 2

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from pipeline.core.calendar import NONWORK, PBT, PDOT, Calendar, Span
+from pipeline.core.calendar import NONWORK, PBT, PDOT, Calendar, Span, line_calendar
 from pipeline.core.model import Correction, MachineConfig
 from pipeline.core.series import Heard, Run, Series, Stop
 
@@ -42,14 +42,22 @@ class Piece(NamedTuple):
 
 
 class Configured(NamedTuple):
-    """A configuration with its calendar; in force from config.effective until the next one."""
+    """A configuration with its calendar and its line's own; in force from config.effective until the next one."""
 
     config: MachineConfig
     calendar: Calendar
+    line: Calendar | None = None
+
+    @classmethod
+    def of(cls, config: MachineConfig) -> Configured:
+        return cls(config, Calendar(config), line_calendar(config))
 
 
 class Timeline:
-    """A view over one machine's history; it keeps nothing and changes nothing."""
+    """A view over one machine's history; it keeps nothing and changes nothing.
+
+    `corrections` are those that hold, in the order in which they are laid over each other.
+    """
 
     def __init__(
         self,
@@ -118,16 +126,54 @@ class Timeline:
             element == "adet" and run.state in EXTERNAL, overtime,
             run.state == "fault" and not micro and not (index and self._runs[index - 1].state == "fault"),
             run.start, span.shift, span.shift_date, span.local_date,
-            self._products.at(start), self._orders.at(start),
+            self.product(start), self.order(start),
         )  # fmt: skip
 
+    def product(self, at: int) -> str:
+        """The product in force at an instant; empty when none was said."""
+        said = self._said(at, "product")
+        return self._products.at(at) if said is None else str(said)
+
+    def order(self, at: int) -> str:
+        """The order in force at an instant; empty when none was said."""
+        said = self._said(at, "order")
+        return self._orders.at(at) if said is None else str(said)
+
+    def ideal_us(self, at: int, product: str) -> int | None:
+        """Ideal cycle time of a part made at an instant, in microseconds; None: not known."""
+        said = self.ideal_said(at)
+        return _of_product(self.config(at).config.ideal_cycle_us, product) if said is None else said
+
+    def ideal_said(self, at: int) -> int | None:
+        """What a correction says of the ideal cycle time at an instant."""
+        said = self._said(at, "ideal_cycle_us")
+        return None if said is None else int(said)
+
+    def units(self, at: int, product: str) -> int:
+        """Parts per count of the counters."""
+        said = _of_product(self.config(at).config.units_per_cycle, product)
+        return 1 if said is None else said
+
+    def _said(self, at: int, what: str) -> str | int | None:
+        """What the corrections say of an instant; the last one that says anything counts."""
+        for correction in reversed(self._corrections):
+            if correction.start <= at < correction.end:
+                said: str | int | None = getattr(correction, what)
+                if said is not None:
+                    return said
+        return None
+
     def _work(self, at: int, work: str) -> str:
-        said = [c for c in self._corrections if c.calendar and c.start <= at < c.end]
-        return SAID_OF_CALENDAR[max(said, key=lambda c: c.revision).calendar or ""] if said else work
+        said = self._said(at, "calendar")
+        return work if said is None else SAID_OF_CALENDAR[str(said)]
 
     def is_micro(self, stop: Stop) -> bool:
         """Whether a stop that has ended is a micro-stop: its unclipped length decides."""
         return stop.end is not None and stop.end - stop.start <= self.config(stop.start).config.micro_stop_ms
+
+
+def _of_product(by_product: Mapping[str, int], product: str) -> int | None:
+    return by_product.get(product, by_product.get("*"))
 
 
 def _element(state: str, stale: bool, work: str) -> tuple[bool, str]:

@@ -149,6 +149,7 @@ def _add_times(
                 row.repair_ms += length if state == "fault" and not micro else 0
     for row in rows:
         row.pbt_ms = row.apt_ms + row.aust_ms + row.adet_ms + row.adot_ms + row.unknown_ms
+        row.line_pbt_ms = row.pbt_ms if config.line else 0  # no line of the plant has a calendar of its own
 
 
 def _add_occurrences(

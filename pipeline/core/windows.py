@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from operator import attrgetter
 from typing import Any
 
+from pipeline.core.facts import ANSWERS
 from pipeline.core.history import History
 from pipeline.core.model import Emitted, Interval, OeeFact
 from pipeline.core.settings import EngineSettings
+from pipeline.core.timeline import Piece
 
-ANSWERS = attrgetter(*(name for name in Interval.__dataclass_fields__ if name not in ("start", "end", "known_at")))
 PLAIN = ("opened", "shown_from", "final_until", "interval_starts")
 
 
@@ -40,6 +40,11 @@ class Windows:
         """What is older can no longer restate a window."""
         return self.floor(self.final_until - self.settings.retention_ms)
 
+    @property
+    def changeable(self) -> int:
+        """From here on anything may still change; earlier where counts are spread over the time before them."""
+        return self.horizon + (self.settings.longest_split_ms if self.history.splits else 0)
+
     def open(self, first: int) -> None:
         """See to it that the window of a message at `first` is open."""
         window = self.floor(first)
@@ -62,7 +67,7 @@ class Windows:
         if until <= self.final_until:
             return
         pieces = self.history.pieces(self.final_until, until)
-        rows = self.history.facts(pieces, self.settings.window_ms)
+        rows = self._rows(pieces)
         rows.extend(self._overtaken(rows, until))
         for row in rows:
             row.known_at = self._version()
@@ -75,7 +80,7 @@ class Windows:
         """Provisional rows of the open windows, up to the newest event."""
         if newest <= self.final_until:
             return
-        shown = self.history.facts(self.history.pieces(self.final_until, newest), self.settings.window_ms)
+        shown = self._rows(self.history.pieces(self.final_until, newest))
         rows = shown + self._overtaken(shown, newest)
         for row in rows:
             row.status, row.revision, row.known_at = "provisional", 0, self._version()
@@ -109,7 +114,7 @@ class Windows:
 
     def _forget(self) -> None:
         horizon = self.horizon
-        self.history.forget(horizon)
+        self.history.forget(horizon - (self.settings.longest_split_ms if self.history.splits else 0))
         self.revisions = {window: count for window, count in self.revisions.items() if window >= horizon}
         old = sum(1 for at in self.interval_starts if at < horizon)
         del self.interval_starts[: max(old - 2, 0)]
@@ -122,7 +127,8 @@ class Windows:
             apply()
             return
         oldest = max(self.opened, self.horizon)
-        start = max(self.floor(self.history.stop_start(since)), oldest)
+        since = min(self.history.stop_start(since), self.history.span_start(since, self.settings.longest_split_ms))
+        start = max(self.floor(since), oldest)
         edge = self._interval_edge(start)
         facts = {(row.window_start, row.segment_start): row for row in self._facts(start)}
         facts = {key: row for key, row in facts.items() if row.window_start >= self.shown_from}
@@ -133,7 +139,10 @@ class Windows:
         self.shown_from = min(self.shown_from, start)
 
     def _facts(self, start: int) -> list[OeeFact]:
-        return self.history.facts(self.history.pieces(start, self.final_until), self.settings.window_ms)
+        return self._rows(self.history.pieces(start, self.final_until))
+
+    def _rows(self, pieces: list[Piece]) -> list[OeeFact]:
+        return self.history.facts(pieces, self.settings.window_ms, self.settings.longest_split_ms)
 
     def _emit_changed(
         self, before: dict[tuple[int, int], OeeFact], after: list[OeeFact], reason: str, emitted: Emitted
@@ -186,7 +195,7 @@ class Windows:
         self.interval_starts = list(packed["interval_starts"])
         self.provisional = {window: list(starts) for window, starts in packed["provisional"]}
         self.revisions = dict(packed["revisions"])
-        self.going_on = None if packed["going_on"] is None else Interval(**packed["going_on"])
+        self.going_on = None if packed["going_on"] is None else Interval(**{"area": "", **packed["going_on"]})
 
 
 def _removed(row: OeeFact) -> OeeFact:

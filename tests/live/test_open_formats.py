@@ -52,7 +52,7 @@ FACT = OeeFact(
     flags=["counter_reset"], known_at=T0 + 90_000,
 )  # fmt: skip
 INTERVAL = Interval(
-    "mill-1", "Ulm", "L1", T0, None, "fault", "adet", T0, False, False, False, "", "early", 19675, "A", "", T0
+    "mill-1", "Ulm", "", "L1", T0, None, "fault", "adet", T0, False, False, False, "", "early", 19675, "A", "", T0
 )
 ANOMALY = Anomaly(
     "mill-1", "Ulm", "L1", "load", "spike", "ewma", 1, T0, T0, 0.9, 7.0, 1.0, None, None, "warning", "running", "A",
