@@ -1,18 +1,61 @@
-"""A factory file to the running line: one control record per machine, and the file itself into the archive."""
+"""A factory file to the running line: from when on, what changes, a record per machine, the file into the archive."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from pipeline.codec import Codec, FactoryFile
-from pipeline.errors import BrokerUnavailable, DeliveryFailed, TopicMismatch
-from pipeline.factory import Factory, archive, controls
+from pipeline.errors import BrokerUnavailable, DeliveryFailed, FactoryFileError, TopicMismatch, UsageError
+from pipeline.factory import Factory, archive, changes, controls, loads
+from pipeline.factory_calendar import MOMENTS, moment_ms
 from pipeline.producer import TelemetryProducer
 from pipeline.settings import Settings
 
 ANSWER_S = 15.0
+
+
+def effective_from(said: str | None, now: int, factory: Factory, known: bool, restate: bool) -> int:
+    """From when on a file holds (UTC ms, 0: always), as --effective says it; without it a known site's past stays.
+
+    Raises UsageError for what is no moment, and for a known site's past unless it is to be restated.
+    """
+    text = said or ("now" if known else "always")
+    if text == "now":
+        return now
+    try:
+        since = 0 if text == "always" else moment_ms(text, ZoneInfo(factory.timezone))
+    except ValueError as error:
+        problem = f"--effective {text!r} is no moment in time ({error})"
+        raise UsageError(f"{problem}: write now, always, or {MOMENTS}") from None
+    if known and since < now and not restate:
+        results = f"the results since {iso(since)}" if since else "all results"
+        raise UsageError(
+            f"--effective {text!r} would rewrite {results} of {len(factory.machines)} machines of {factory.site}, "
+            "closed shifts included: add --restate if you want that, or leave --effective out, and it holds from now on"
+        )
+    return since
+
+
+def differences(before: FactoryFile | None, factory: Factory) -> list[str]:
+    """What differs from the file that was applied last, in sentences; its holidays are those of the year it was in."""
+    try:
+        return changes(loads(before.text, year=year_of(before.applied)) if before else None, factory)
+    except FactoryFileError:  # kept by another version of openoee, whose format this one does not read
+        return ["what was applied last cannot be compared: its format is another one"]
+
+
+def year_of(at_ms: int) -> int:
+    """The year (UTC) of an instant."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).year
+
+
+def iso(at_ms: int) -> str:
+    """An instant for a person, UTC."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def apply(factory: Factory, settings: Settings, codec: Codec, issued: int, by: str, effective: int) -> int:

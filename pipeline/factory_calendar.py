@@ -1,15 +1,15 @@
-"""Calendars of factory.yaml: shifts, breaks, planned stops and closed dates, read and checked."""
+"""Times of factory.yaml: zones, shifts, breaks, planned stops, moments and dates, read and checked."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from pipeline.core.model import MachineConfig, Shift
+from pipeline.core.model import Shift
 from pipeline.errors import FactoryFileError
 from pipeline.yaml_lines import Node, nearest
 
@@ -19,22 +19,6 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)? ?(Z|[+-]\d\d:?\d\d)?")
 MOMENTS = "2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time"
-
-
-@dataclass(frozen=True)
-class Calendar:
-    """When a level of the factory is planned to produce; the fields are those of MachineConfig."""
-
-    always: bool = True
-    shifts: tuple[Shift, ...] = ()
-    breaks: tuple[Shift, ...] = ()
-    planned_down: tuple[tuple[int, int], ...] = ()
-    closed: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, config: MachineConfig) -> Calendar:
-        """The calendar that a machine's configuration holds."""
-        return cls(config.always, config.shifts, config.breaks, config.planned_down, config.closed)
 
 
 @cache
@@ -54,28 +38,6 @@ def read_zone(node: Node) -> str:
             remedy = "write an IANA name such as Europe/Paris, or UTC"
         node.fail(f"the time zone {name!r} is unknown", remedy)
     return name
-
-
-def read_calendar(node: Node, zone: str) -> Calendar:
-    """The calendar that is written: `always`, or a mapping of shifts, breaks, planned_down and closed."""
-    if isinstance(node.value, str) and not node.empty:
-        node.choice(["always"])
-        return Calendar()
-    given = node.mapping(("shifts", "breaks", "planned_down", "closed"))
-    if not given:
-        node.fail("the calendar says nothing", "write `calendar: always`, or give it shifts")
-    shifts = _read_shifts(given["shifts"], "shift") if "shifts" in given else ()
-    if "shifts" in given and not shifts:
-        given["shifts"].fail("the list of shifts is empty", "give one, or delete the key to be planned at all times")
-    if "closed" in given and not shifts:
-        given["closed"].fail("closed dates need shifts, for they say on which dates no shift starts", "add `shifts`")
-    return Calendar(
-        always=not shifts,
-        shifts=shifts,
-        breaks=_read_shifts(given["breaks"], "break") if "breaks" in given else (),
-        planned_down=_read_planned_down(given["planned_down"], ZoneInfo(zone)) if "planned_down" in given else (),
-        closed=_read_closed(given["closed"]) if "closed" in given else (),
-    )
 
 
 def check_shifts(shifts: Sequence[Shift], where: str = "calendar") -> None:
@@ -157,7 +119,8 @@ def _offset(at_ms: int, zone: ZoneInfo) -> timedelta | None:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)).astimezone(zone).utcoffset()
 
 
-def _read_shifts(node: Node, what: str) -> tuple[Shift, ...]:
+def read_shifts(node: Node, what: str) -> tuple[Shift, ...]:
+    """The list of shifts or breaks (`what`) that is written; shifts must not overlap."""
     entries = node.items(f"{what}s such as {{name: early, start: 06:00, end: 14:00}}")
     shifts = [_read_shift(entry, what) for entry in entries]
     if what == "shift" and (found := find_overlap(shifts)):
@@ -203,7 +166,8 @@ def _read_days(node: Node) -> tuple[int, ...]:
     return tuple(sorted(days))
 
 
-def _read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...]:
+def read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...]:
+    """Planned stops (start, end) in UTC ms, in order."""
     stops = []
     for entry in node.items("planned stops such as {from: 2026-03-02T10:00:00Z, to: 2026-03-02T10:30:00Z}"):
         given = entry.mapping(("name", "from", "to"), ("from", "to"))
@@ -223,17 +187,24 @@ def _read_instant(node: Node, zone: ZoneInfo) -> int:
         node.fail(f"{text!r} is no moment in time ({error})", f"write it as {MOMENTS}")
 
 
-def _read_closed(node: Node) -> tuple[str, ...]:
+def read_dates(node: Node, what: str) -> tuple[str, ...]:
+    """Local dates (YYYY-MM-DD) in order; `what` they are is named when one stands twice."""
     dates: list[str] = []
     for entry in node.items("dates such as 2026-12-25"):
-        text = entry.text("a date such as 2026-12-25")
-        try:
-            if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-                raise ValueError("not YYYY-MM-DD")
-            date.fromisoformat(text)
-        except ValueError as error:
-            entry.fail(f"{text!r} is no date ({error})", "write year-month-day, such as 2026-12-25")
+        text = read_date(entry)
         if text in dates:
-            entry.fail(f"{text} stands twice among the closed dates", "delete one")
+            entry.fail(f"{text} stands twice among {what}", "delete one")
         dates.append(text)
     return tuple(sorted(dates))
+
+
+def read_date(node: Node) -> str:
+    """The local date (YYYY-MM-DD) that is written."""
+    text = node.text("a date such as 2026-12-25")
+    try:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            raise ValueError("not YYYY-MM-DD")
+        date.fromisoformat(text)
+    except ValueError as error:
+        node.fail(f"{text!r} is no date ({error})", "write year-month-day, such as 2026-12-25")
+    return text

@@ -70,6 +70,7 @@ class Group:
             "client.id": "openoee-sink",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            "partition.assignment.strategy": "range",  # one member has a machine's facts and its intervals
             "session.timeout.ms": session_ms,
             "heartbeat.interval.ms": max(session_ms // 5, 500),
             "queued.max.messages.kbytes": settings.int("sink_mb") << 10,

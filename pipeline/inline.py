@@ -12,6 +12,7 @@ from pipeline.replay import as_records, chunked
 from pipeline.rows import Rows
 from pipeline.settings import Settings
 from pipeline.store.client import Store
+from pipeline.store.hours import Touched
 
 BATCH = 500  # records
 
@@ -23,18 +24,20 @@ def run(messages: Iterable[Frame | Control], settings: Settings) -> int:
     """
     engine, stored = Engine(settings.engine()), 0
     with closing(Store(settings)) as store:
-        for batch in chunked(as_records(messages), BATCH):
-            stored += _store(store, settings, batch, engine.fold(batch))
+        for number, batch in enumerate(chunked(as_records(messages), BATCH)):
+            stored += _store(store, settings, batch, engine.fold(batch), f"inline/{batch[0].arrived}/{number}")
     return stored
 
 
-def _store(store: Store, settings: Settings, batch: list[Record], emitted: Emitted) -> int:
-    rows = Rows(settings.engine().max_future_ms)
+def _store(store: Store, settings: Settings, batch: list[Record], emitted: Emitted, name: str) -> int:
+    rows, touched = Rows(settings.engine().max_future_ms), Touched()
     for record in batch:
         rows.add(record.arrived, record.message)
     results: list[Message] = [*emitted.facts, *emitted.intervals, *emitted.anomalies, *emitted.dead_letters]
     for result in results:
         rows.add(0, result)
-    for name, table in rows.tables():
-        store.insert(name, table, None)
+        touched.add(result)
+    for table_name, table in rows.tables():
+        store.insert(table_name, table, None)
+    touched.settle(store, name)
     return rows.count

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.model import STATES
+from pipeline.state_tables import PACKML_MODES, TABLES, Words, packml_in_modes
 from pipeline.yaml_lines import Node, read
 
 SEVERITIES = ("normal", "info", "warning", "fault", "unavailable")
@@ -17,11 +19,14 @@ CONTEXTS = ("product", "order", "program")
 
 
 class Override(NamedTuple):
-    """Where every item of `when` has one of its values, the machine is in `state`, whatever the state's item says."""
+    """Where every item of `when` has one of its values, the machine is in `state`, whatever the state's item says.
 
-    when: Map[str, frozenset[str]]
+    `reason` None: the word of the state's item.
+    """
+
+    when: Map[str, Container[str]]
     state: str
-    reason: str
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +173,51 @@ def _zone(node: Node) -> str:
 
 
 def _state(node: Node, items: _Items) -> StateRule:
-    keys = node.mapping(("item", "values", "overrides"), ("item", "values"))
-    values = {value: meaning.choice(STATES) for value, meaning in keys["values"].mapping().items()}
+    keys = node.mapping(("item", "table", "mode", "values", "overrides"), ("item",))
+    if not keys.keys() & {"values", "table"}:
+        node.fail("the key `values` is missing", "add `values: ...`, or name a table of states: `table: ...`")
+    item = items.name(keys["item"], use=True)
+    words: dict[str, Words] = {}  # of the items whose values are words of a table
+    of_modes: list[Override] = []
+    if "table" in keys:
+        words[item] = TABLES[keys["table"].choice(TABLES)]
+    if "mode" in keys:
+        mode = _mode(keys, item, items)
+        words[mode] = PACKML_MODES
+        of_modes = [Override(when, state, None) for when, state in packml_in_modes(item, mode)]
+    values = _values(keys["values"], words.get(item)) if "values" in keys else words[item]
     overrides = []
     for entry in keys["overrides"].items("overrides") if "overrides" in keys else []:
         parts = entry.mapping(("when", "state", "reason"), ("when", "state"))
         when = _when(parts["when"], items)
         reason = parts["reason"].text("a reason") if "reason" in parts else ", ".join(sorted(when))
-        overrides.append(Override(when, parts["state"].choice(STATES), reason))
-    return StateRule(items.name(keys["item"], use=True), values, tuple(overrides))
+        tabled = {name: words[name].only(said) if name in words else said for name, said in when.items()}
+        overrides.append(Override(tabled, parts["state"].choice(STATES), reason))
+    return StateRule(item, values, (*overrides, *of_modes))
+
+
+def _values(node: Node, table: Words | None) -> Map[str, str]:
+    """The state of each value, put over those of the table, of whose words none may stand here twice."""
+    values = {value: meaning.choice(STATES) for value, meaning in node.mapping().items()}
+    if table is None:
+        return values
+    seen: dict[str, str] = {}
+    for value in values:
+        first = seen.setdefault(table.plain(value), value)
+        if first != value:
+            node.fail(f"{value!r} and {first!r} are one word of the table", "delete one of them", node.keys[value])
+    return table.changed(values)
+
+
+def _mode(keys: Map[str, Node], item: str, items: _Items) -> str:
+    """The item with PackML's unit mode."""
+    node = keys["mode"]
+    if "table" not in keys or keys["table"].text() != "packml":
+        node.fail("unit modes belong to the table `packml`", "delete `mode`, or write `table: packml`")
+    mode = items.name(node, use=True)
+    if mode == item:
+        node.fail(f"{mode!r} is the item of the state", "name the item of the unit mode, or delete `mode`")
+    return mode
 
 
 def _when(node: Node, items: _Items) -> dict[str, frozenset[str]]:

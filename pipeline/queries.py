@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -45,11 +46,14 @@ class Answer:
 
 
 DEFAULTS: dict[str, str] = {
-    "site": "", "line": "", "machine": "", "signal": "", "profile": "", "start": START, "end": END, "limit": "50",
+    "site": "", "line": "", "machine": "", "signal": "", "profile": "", "level": "site", "start": START, "end": END,
+    "before": "", "before_end": "", "at": END, "limit": "50",
 }  # fmt: skip
 MEANING: dict[str, str] = {
     "site": "only this site", "line": "only this line", "machine": "only this machine", "signal": "only this signal",
-    "profile": "iso22400, vorne or smrp; empty: that of each machine", "start": "from this instant on (UTC)",
+    "profile": "iso22400, vorne or smrp; empty: that of each machine",
+    "level": "machine, line, area, site or enterprise", "before": "start of the period to compare with (UTC)",
+    "before_end": "its end", "at": "as known at this instant (UTC)", "start": "from this instant on (UTC)",
     "end": "up to this instant (UTC)", "limit": "at most so many rows",
 }  # fmt: skip
 _KPI = "oee, a, p, q, coverage"
@@ -86,13 +90,27 @@ SELECT machine, product, {_KPI}, oee_null, total, good, scrap_ratio
 FROM oee_by(level = 'machine', grain = 'product', profile = {{profile:String}}, {_RANGE})
 WHERE {_HERE}
 ORDER BY machine, product"""),
-    Question("downtime", "Which stops cost the most time?", f"""
-SELECT state, reason, micro, round(sum(lost_ms) / 60000, 1) AS minutes, sum(times) AS stops,
-       round(max(longest_ms) / 60000, 1) AS longest_min, argMax(machine, lost_ms) AS worst_machine
-FROM downtime({_RANGE})
-WHERE {_HERE}
-GROUP BY state, reason, micro
-ORDER BY sum(lost_ms) DESC, state, reason
+    Question("downtime", "Which stops cost the most time, and which come most often?", f"""
+SELECT by_time, state, reason, reason_name, micro, loss, minutes, stops, longest_min, share, cumulative_share, by_count,
+       worst_machine
+FROM
+(
+    SELECT row_number() OVER (ORDER BY lost_ms DESC, state, reason, micro) AS by_time, state, reason, reason_name,
+           micro, loss, round(lost_ms / 60000, 1) AS minutes, times AS stops, round(longest_ms / 60000, 1) AS longest_min,
+           round(lost_ms / sum(lost_ms) OVER (), 4) AS share,
+           round(sum(lost_ms) OVER (ORDER BY lost_ms DESC, state, reason, micro) / sum(lost_ms) OVER (), 4)
+               AS cumulative_share,
+           row_number() OVER (ORDER BY times DESC, state, reason, micro) AS by_count, worst_machine
+    FROM
+    (
+        SELECT state, reason, micro, any(k.reason_name) AS reason_name, any(k.loss) AS loss, sum(k.lost_ms) AS lost_ms,
+               sum(k.times) AS times, max(k.longest_ms) AS longest_ms, argMax(k.machine, k.lost_ms) AS worst_machine
+        FROM downtime_pareto(level = 'machine', {_RANGE}) AS k
+        WHERE {_HERE}
+        GROUP BY state, reason, micro
+    )
+)
+ORDER BY by_time
 LIMIT {{limit:UInt32}}"""),
     Question("losses", "Which causes cost which machine how much?", f"""
 SELECT machine, element, state, reason, micro, round(lost_ms / 60000, 1) AS minutes, times
@@ -100,18 +118,59 @@ FROM losses({_RANGE})
 WHERE {_HERE}
 ORDER BY lost_ms DESC, machine, state, reason
 LIMIT {{limit:UInt32}}"""),
-    Question("waterfall", "Where did the planned time go, from planned busy to fully productive?", f"""
-SELECT site, loss.1 AS step, round(loss.2 / 60000, 1) AS minutes, round(100 * loss.2 / nullIf(pbt_ms, 0), 2) AS percent
-FROM oee_by(level = 'site', grain = 'total', profile = 'iso22400', {_RANGE})
-ARRAY JOIN [
-    ('planned busy time', toFloat64(pbt_ms)), ('no data', -toFloat64(unknown_ms)), ('idle or off', -toFloat64(adot_ms)),
-    ('setup', -toFloat64(aust_ms)), ('starved or blocked', -toFloat64(external_ms)),
-    ('micro-stops', -toFloat64(micro_stop_ms)),
-    ('other stops', toFloat64(external_ms + micro_stop_ms - adet_ms)), ('slow running', ideal_total_us / 1000 - apt_ms),
-    ('scrap', (ideal_good_us - ideal_total_us) / 1000), ('fully productive', ideal_good_us / 1000)] AS loss
+    Question("waterfall", "Where did the time go, from all of it to fully productive?", f"""
+SELECT {{level:String}} AS level, site, area, line, machine, step, loss, is_total, round(minutes, 1) AS minutes,
+       round(100 * share_of_time, 2) AS percent_of_time, round(100 * share_of_planned, 2) AS percent_of_planned,
+       round(100 * coverage, 2) AS coverage_percent
+FROM waterfall(level = {{level:String}}, grain = 'total', profile = {{profile:String}}, {_RANGE})
+WHERE {_HERE}
+ORDER BY site, area, line, machine, number"""),
+    Question("why", "Why is OEE not what it was in the period before?", f"""
+SELECT site, area, line, machine, step, loss, round(100 * share_1, 2) AS lost_percent_before,
+       round(100 * share_2, 2) AS lost_percent, round(100 * contribution, 2) AS oee_points,
+       round(100 * oee_1, 2) AS oee_before, round(100 * oee_2, 2) AS oee
+FROM oee_change(level = {{level:String}}, profile = {{profile:String}}, start_1 = {{before:DateTime64(3, 'UTC')}},
+                end_1 = {{before_end:DateTime64(3, 'UTC')}}, start_2 = {{start:DateTime64(3, 'UTC')}},
+                end_2 = {{end:DateTime64(3, 'UTC')}})
+WHERE {_HERE}
+ORDER BY site, area, line, machine, contribution"""),
+    Question("as-known", "What did the figures look like at an earlier moment?", f"""
+SELECT site, line, machine, {_KPI}, oee_null, total, good, first, last
+FROM oee_known(level = {{level:String}}, grain = 'total', profile = {{profile:String}}, {_RANGE},
+               at = {{at:DateTime64(3, 'UTC')}})
+WHERE {_HERE}
+ORDER BY site, line, machine"""),
+    Question("orders", "How far are the orders, and how well did they run?", f"""
+SELECT order, product, planned, good, reject, missing, round(100 * progress, 1) AS progress_percent, oee, coverage,
+       first, last
+FROM order_progress
+WHERE {_SITE} AND last > {_IN_RANGE} AND first < {{end:DateTime64(3, 'UTC')}}
+ORDER BY last DESC, order
+LIMIT {{limit:UInt32}}"""),
+    Question("weeks", "How did it go, week by week?", f"""
+SELECT {{level:String}} AS level, site, area, line, machine, toDate(period) AS week, {_KPI}, oee_null, total, good
+FROM oee_by(level = {{level:String}}, grain = 'week', profile = {{profile:String}}, {_RANGE})
+WHERE {_HERE}
+ORDER BY site, area, line, machine, week"""),
+    Question("corrections", "Which corrections are in force?", """
+SELECT c.machine AS machine, c.id AS id, c.revision AS revision, c.start AS start, c.end AS end, c.state AS state,
+       c.calendar AS calendar, c.reason AS reason, c.product AS product, c.order AS order, c.good AS good,
+       c.reject AS reject, c.rework AS rework, c.ideal_cycle_us AS ideal_cycle_us, c.issued AS issued,
+       c.issued_by AS issued_by
+FROM corrections_in_force AS c
+WHERE ({machine:String} = '' OR c.machine = {machine:String})
+  AND ({site:String} = '' OR c.machine IN (SELECT machine FROM machines WHERE site = {site:String}))
+ORDER BY issued DESC"""),
+    Question("reasons", "Which reason codes are there, and to which of the six big losses do they count?", f"""
+SELECT site, code, name, arrayStringConcat(path, ' > ') AS path, loss
+FROM reason_tree
 WHERE {_SITE}
-ORDER BY site, indexOf(['planned busy time', 'no data', 'idle or off', 'setup', 'starved or blocked', 'micro-stops',
-                        'other stops', 'slow running', 'scrap', 'fully productive'], step)"""),
+ORDER BY site, path"""),
+    Question("factory", "What does the factory file say of each machine now?", f"""
+SELECT site, area, line, position, machine, timezone, ideal_cycle_us, shifts, profile, oee_target, effective
+FROM (SELECT * FROM factory WHERE effective <= now64(3) ORDER BY effective DESC LIMIT 1 BY machine)
+WHERE {_HERE}
+ORDER BY site, area, line, position, machine"""),
     Question("timeline", "What did a machine do, and when?", f"""
 SELECT machine, start, until, round(duration_ms / 1000, 1) AS seconds, state, element, reason, product, going_on
 FROM timeline
@@ -194,10 +253,22 @@ def ask(store: Store, name: str, values: Mapping[str, str] | None = None) -> Ans
     for key in given.keys() - set(asked.parameters):
         raise UsageError(f"question {name} has no parameter {key}; it has {', '.join(asked.parameters) or 'none'}")
     bound = {key: given.get(key, DEFAULTS[key]) for key in asked.parameters}
-    for key in ("start", "end"):
-        if key in bound:
+    for key in ("start", "end", "before", "before_end", "at"):
+        if bound.get(key):
             bound[key] = instant(bound[key])
+    if "before" in bound:
+        bound |= _period_before(name, bound, given)
     return sql(store, asked.sql, bound)
+
+
+def _period_before(name: str, bound: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The period to compare with: as long as the one asked for, and, where nothing is said, right before it."""
+    if "start" not in given or "end" not in given:
+        raise UsageError(f"question {name} compares two periods: give the one asked about with --from and --to")
+    start, end = (datetime.fromisoformat(bound[key]) for key in ("start", "end"))
+    before = datetime.fromisoformat(bound["before"]) if bound["before"] else start - (end - start)
+    after = datetime.fromisoformat(bound["before_end"]) if bound["before_end"] else before + (end - start)
+    return {"before": instant(before.isoformat()), "before_end": instant(after.isoformat())}
 
 
 def sql(store: Store, statement: str, values: Mapping[str, str] | None = None) -> Answer:
@@ -208,8 +279,6 @@ def sql(store: Store, statement: str, values: Mapping[str, str] | None = None) -
 
 def instant(text: str) -> str:
     """An instant as the server reads it, in UTC, from ISO 8601 (no offset: UTC). Raises UsageError."""
-    from datetime import UTC, datetime
-
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:

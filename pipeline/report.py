@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NEAR_MS = 120_000  # a flag this close to a planted anomaly is about it
 TOP = 8
+BAR = 40  # characters of the longest bar
 FLAGS = 10_000
 Row = dict[str, Any]
 
@@ -220,15 +221,29 @@ def render(report: Report, out: Console) -> None:
 
 
 def _render_losses(report: Report, out: Console) -> None:
-    steps = [[row["step"], f"{row['minutes']:,.1f}", _percent((row["percent"] or 0) / 100)] for row in report.waterfall]
-    out.print(table(("planned time, all machines", "min", "of it"), steps, "Where the time went"))
+    largest = max((abs(row["minutes"]) for row in report.waterfall), default=0) or 1
+    steps = [
+        [row["step"] if row["is_total"] else f"  {row['step']}", f"{row['minutes']:,.1f}",
+         _percent((row["percent_of_planned"] or 0) / 100), row["loss"], _bar(row, largest)]
+        for row in report.waterfall
+    ]  # fmt: skip
+    head = ("all machines", "min", "of planned", "big loss", "")
+    out.print(table(head, steps, "Where the time went (waterfall)"))
     stops = [
-        [row["state"] + (" (micro)" if row["micro"] else ""), row["reason"], row["minutes"], row["stops"],
+        [row["by_time"], row["state"] + (" (micro)" if row["micro"] else ""), row["reason_name"], row["loss"],
+         row["minutes"], _percent(row["share"]), _percent(row["cumulative_share"]), row["stops"], row["by_count"],
          row["longest_min"], row["worst_machine"]]
         for row in report.losses
     ]  # fmt: skip
-    head = ("state", "reason", "min", "stops", "longest min", "most of it on")
-    out.print(table(head, stops, "Top losses"))
+    pareto = ("by time", "state", "reason", "big loss", "min", "share", "together", "stops", "by count", "longest min",
+              "most of it on")  # fmt: skip
+    out.print(table(pareto, stops, "Downtime (Pareto)"))
+
+
+def _bar(row: Row, largest: float) -> str:
+    """Bars of losses end where the one before began: each step takes its share from what is left."""
+    width = round(BAR * abs(row["minutes"]) / largest)
+    return ("█" if row["is_total"] else "▒") * width
 
 
 def _render_anomalies(report: Report, out: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from operator import attrgetter
@@ -12,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.codec import Codec, Message
+from pipeline import reasons
+from pipeline.codec import Codec, FactoryFile, Message
 from pipeline.core.model import (
     Anomaly,
     Control,
@@ -73,6 +73,26 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("stale_after_ms", pa.int64()), ("counter_modulus", pa.int64()), ("profile", pa.string()),
         ("unknown_as", pa.string()), ("oee_target", pa.float64()), ("units", _TEXTS),
         ("shifts", pa.list_(pa.string())), ("issued", TIME), ("issued_by", pa.string()), ("id", pa.string()),
+        ("enterprise", pa.string()), ("units_per_cycle", pa.map_(pa.string(), pa.int64())),
+        ("count_split", pa.string()),
+    ]),
+    "corrections": pa.schema([
+        ("machine", pa.string()), ("id", pa.string()), ("revision", pa.int32()), ("start", TIME), ("end", TIME),
+        *((name, pa.string()) for name in ("state", "calendar", "reason", "product", "order")),
+        *((name, pa.int64()) for name in ("good", "reject", "rework", "ideal_cycle_us")),
+        ("withdrawn", pa.bool_()), ("issued", TIME), ("issued_by", pa.string()),
+    ]),
+    "orders": pa.schema([
+        ("machine", pa.string()), ("order", pa.string()), ("ts", TIME), ("product", pa.string()),
+        ("planned", pa.int64()),
+    ]),
+    "factory_files": pa.schema([
+        ("site", pa.string()), ("applied", TIME), ("effective", TIME), ("applied_by", pa.string()),
+        ("text", pa.string()),
+    ]),
+    "reasons": pa.schema([
+        ("site", pa.string()), ("applied", TIME), ("code", pa.string()), ("name", pa.string()),
+        ("path", pa.list_(pa.string())), ("loss", pa.string()),
     ]),
     "oee_revisions": _schema(OeeFact),
     "oee_facts": _schema(OeeFact),
@@ -90,13 +110,13 @@ _values: dict[type, Callable[[Any], tuple[Any, ...]]] = {
 
 
 def read(codec: Codec, result: bool, key: bytes | None, value: bytes | None) -> Message:
-    """The record, when it is one of telemetry, or of results, as its topic says.
+    """The record, when it is one of telemetry, or of results (or a factory file), as its topic says.
 
     Raises UndecodableRecord, UnknownSchema, RegistryUnavailable. The worker refuses the same telemetry.
     """
     message = codec.decode(value)
     if result:
-        if type(message) not in RESULTS:
+        if type(message) not in RESULTS and not isinstance(message, FactoryFile):
             raise UndecodableRecord(f"a {type(message).__name__} is no result", "invalid")
         return message
     if not isinstance(message, Frame | Control):
@@ -152,6 +172,8 @@ class Rows:
             self._frame(arrived, message)
         elif isinstance(message, Control):
             self._control(message)
+        elif isinstance(message, FactoryFile):
+            self._factory_file(message)
         else:
             row = _values[type(message)](message)
             for table in RESULTS[type(message)]:
@@ -188,11 +210,15 @@ class Rows:
 
     def _entries(self, frame: Frame, latest: int) -> None:
         name, origin = frame.machine, (frame.source, frame.epoch, frame.sequence)
+        for context in frame.contexts:
+            if context.order and YEAR_2000 <= context.at <= latest:
+                self._plain["orders"].append((name, context.order, context.at, context.product or "", context.planned))
+                self.count += 1
         said: list[tuple[int, str, str, str, str]] = [
             (at, "state", "", state, reason or "") for at, state, reason in frame.states
         ]
         for context in frame.contexts:
-            said += [(context.at, "context", "", word, kind) for kind, word in context._asdict().items()
+            said += [(context.at, "context", "", str(word), kind) for kind, word in context._asdict().items()
                      if kind != "at" and word is not None]  # fmt: skip
         said += [(event.at, event.kind, event.severity, event.code, event.text) for event in frame.events]
         for entry, (at, kind, severity, code, text) in enumerate(said):
@@ -209,16 +235,20 @@ class Rows:
         if isinstance(body, MachineConfig):
             self._plain["machines"].append(_machine(control, body))
         elif isinstance(body, Correction):
-            text = {"end": body.end, "reason": body.reason, "revision": body.revision, "by": control.by}
-            code = body.state or body.calendar or ""
-            at = min(max(body.start, YEAR_2000), LAST_MS)
-            events.append((control.machine, at, "correction", "", code, json.dumps(text), False, control.id, 0, 0, 0))
+            self._plain["corrections"].append(_correction(control, body))
         elif isinstance(body, EndOfSource):
             at = min(max(body.at, YEAR_2000), LAST_MS)
             events.append((control.machine, at, "end_of_source", "", body.source, "", False, control.id, 0, 0, 0))
         else:
             return
         self.count += 1
+
+    def _factory_file(self, file: FactoryFile) -> None:
+        applied, effective = (min(max(at, 0), LAST_MS) for at in (file.applied, file.effective))
+        self._plain["factory_files"].append((file.site, applied, effective, file.by, file.text))
+        tree = [(file.site, applied, one.code, one.name, list(one.path), one.loss) for one in reasons.rows(file.text)]
+        self._plain["reasons"] += tree
+        self.count += 1 + len(tree)
 
     def _telemetry(self) -> pa.Table:
         ts, value, signal = np.concatenate(self._ts), np.concatenate(self._value), np.concatenate(self._signal)
@@ -238,5 +268,15 @@ def _machine(control: Control, config: MachineConfig) -> tuple[Any, ...]:
         control.machine, min(max(config.effective, 0), LAST_MS), config.site, config.area, config.line, config.position,
         config.timezone, list(config.ideal_cycle_us.items()), config.micro_stop_ms, config.stale_after_ms,
         config.counter_modulus, config.profile, config.unknown_as, config.oee_target, units, shifts,
-        min(max(control.issued, 0), LAST_MS), control.by, control.id,
+        min(max(control.issued, 0), LAST_MS), control.by, control.id, config.enterprise,
+        list(config.units_per_cycle.items()), config.count_split,
+    )  # fmt: skip
+
+
+def _correction(control: Control, body: Correction) -> tuple[Any, ...]:
+    start, end, issued = (min(max(at, 0), LAST_MS) for at in (body.start, body.end, control.issued))
+    return (
+        control.machine, body.id or control.id, body.revision, start, end, body.state, body.calendar, body.reason,
+        body.product, body.order, body.good, body.reject, body.rework, body.ideal_cycle_us, body.withdrawn, issued,
+        control.by,
     )  # fmt: skip

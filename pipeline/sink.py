@@ -3,6 +3,7 @@
 The order of safety, for each batch:
   1. its plan (the offsets that it holds) is committed beside the offsets at which it begins,
   2. its rows are inserted, table by table, with a token that names topics, partitions and offsets,
+     and the hours that they touch are summed again,
   3. the offsets at which it ends are committed.
 Whoever finds a plan cuts the very same batch again, and the store drops what it has taken under that token.
 """
@@ -28,8 +29,9 @@ from pipeline.rows import Rows, read, weight
 from pipeline.settings import Settings
 from pipeline.store import migrate
 from pipeline.store.client import Store
+from pipeline.store.hours import Touched
 
-TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters")
+TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory")
 POLL_S = 0.2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 log = logging.getLogger("openoee.sink")
@@ -168,13 +170,15 @@ class Sink:
     def _insert(self, plan: Plan, batch: list[Taken]) -> None:
         batch.sort(key=lambda taken: (taken.place, taken.raw.offset()))
         token = plan.token(taken.raw for taken in batch) if self._tokens else None
-        rows = Rows(self._max_future_ms)
+        rows, touched = Rows(self._max_future_ms), Touched()
         for _, raw, message in batch:
             rows.add(raw.timestamp()[1], message)
+            touched.add(message)
         self._crash("before_insert")
         for name, table in rows.tables():
             self._with_store(partial(self._store.insert, name, table, token))
             self._crash("during")
+        self._with_store(partial(touched.settle, self._store, plan.text()))
         self._crash("after_insert")
         self.counts.batches += 1
         self.counts.records += len(batch)

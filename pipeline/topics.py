@@ -49,6 +49,7 @@ _OFTEN = {"segment.ms": "3600000", "segment.bytes": str(64 << 20), "min.cleanabl
 TABLE: tuple[Topic, ...] = (
     Topic("telemetry", "machine", "frames and control records, in order per machine"),
     Topic("factory", "site", "factory files as applied", policy="compact", keyed=False),
+    Topic("corrections", "machine", "corrections as they were sent", keep_days=3650, keyed=False),
     Topic("oee", "machine", "facts per window segment, every revision"),
     Topic("intervals", "machine", "state intervals and stops, every revision"),
     Topic("anomalies", "machine", "anomaly flags"),

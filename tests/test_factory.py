@@ -88,9 +88,6 @@ MISTAKES = {
     "date in local habit": ("[2026-12-25]", "[25.12.2026]", 12, "is no date", "2026-12-25"),
     "calendar word": ("body: {calendar: always}", "body: {calendar: alway}", 16, "'alway'", "`always`"),
     "calendar empty": ("body: {calendar: always}", "body: {calendar: {}}", 16, "says nothing", "always"),
-    "closed without shifts": (
-        "calendar: always", "calendar: {closed: [2026-01-01]}", 16, "need shifts", "add `shifts`",
-    ),
     "area unused": ("area: body", "area: bdy", 16, "no line or machine", "did you mean `bdy`"),
     "area on line and machine": ("cut:\n", "cut:\n    area: x\n", 23, "on line L1", "to the line"),
     "unknown machine on a line": ("[weld-a, weld-b]", "[weld-a, weldb]", 20, "'weldb' is not under", "`weld-b`"),

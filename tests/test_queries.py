@@ -22,6 +22,7 @@ def test_every_parameter_has_a_default_and_a_meaning() -> None:
     assert queries.DEFAULTS.keys() == queries.MEANING.keys()
     for question in queries.QUESTIONS:
         named = {part.partition(":")[0] for part in question.sql.split("{")[1:]}
+        assert named <= queries.DEFAULTS.keys()
         assert named == set(question.parameters), question.name
         assert question.title.endswith("?")
 

@@ -140,15 +140,16 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_a_release_is_a_version_with_the_next_id(folder: Path) -> None:
     last = max(version.id for version in schemas.read_bundle(folder))
+    newest = schemas.current(schemas.read_bundle(folder))["Frame"].version
     assert schemas.release(folder) == []
     rewrite(folder, lambda schema: schema["fields"].append(field("shift", ["null", "string"], default=None)))
     with pytest.raises(SchemaMismatch, match="openoee schemas release"):
         evolution.check(folder)
     (added,) = schemas.release(folder)
-    assert (added.name, added.version, added.id) == ("Frame", 2, last + 1)
+    assert (added.name, added.version, added.id) == ("Frame", newest + 1, last + 1)
     evolution.check(folder)
     rewrite(folder, lambda schema: schema["fields"].pop())
-    with pytest.raises(SchemaMismatch, match=r"avro/frame.avsc against version 2: field shift is gone"):
+    with pytest.raises(SchemaMismatch, match=f"avro/frame.avsc against version {newest + 1}: field shift is gone"):
         evolution.check(folder)
 
 
@@ -189,7 +190,7 @@ class Shelf(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Reader)
         self.schemas: dict[int, Any] = {}
-        self.subjects: dict[str, tuple[int, Any]] = {}
+        self.subjects: dict[tuple[str, int], tuple[int, Any]] = {}  # (subject, version) -> (id, schema)
         self.asked: list[str] = []
         self.imports, self.first = False, 1
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -204,8 +205,8 @@ class Reader(BaseHTTPRequestHandler):
         found: Any = None
         if parts[1] == "schemas" and int(parts[3]) in self.server.schemas:
             found = {"schema": json.dumps(self.server.schemas[int(parts[3])])}
-        elif parts[1] == "subjects" and parts[2] in self.server.subjects:
-            ident, schema = self.server.subjects[parts[2]]
+        elif parts[1] == "subjects" and (parts[2], int(parts[4])) in self.server.subjects:
+            ident, schema = self.server.subjects[parts[2], int(parts[4])]
             found = {"id": ident, "schema": json.dumps(schema)}
         self.answer(found)
 
@@ -216,8 +217,10 @@ class Reader(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        ident = body.get("id", len(self.server.subjects) + self.server.first)
-        self.server.subjects[self.path.split("/")[2]] = (ident, json.loads(body["schema"]))
+        held, subject = self.server.subjects, self.path.split("/")[2]
+        ident = body.get("id", len(held) + self.server.first)
+        version = body.get("version", 1 + sum(name == subject for name, _ in held))
+        held[subject, version] = (ident, json.loads(body["schema"]))
         self.answer({"id": ident})
 
     def answer(self, found: Any) -> None:
@@ -295,14 +298,17 @@ def test_a_registry_that_disagrees_stops_us(shelf: Shelf) -> None:
     versions = schemas.bundle()
     with pytest.raises(SchemaMismatch, match="openoee schemas register"):
         registry.compare(shelf.url, versions)
-    shelf.subjects = {version.subject: (version.id, version.schema()) for version in versions}
+    shelf.subjects = {(version.subject, version.version): (version.id, version.schema()) for version in versions}
     registry.compare(shelf.url, versions)
-    shelf.subjects["org.openoee.OeeFact"] = (4711, versions[2].schema())
-    with pytest.raises(SchemaMismatch, match=r"org.openoee.OeeFact version 1 as id 4711, the bundle writes id 3"):
-        registry.compare(shelf.url, versions)
-    shelf.subjects["org.openoee.OeeFact"] = (3, versions[3].schema())
-    with pytest.raises(SchemaMismatch, match=r"another schema as org.openoee.OeeFact version 1, id 3 \(fingerprint"):
-        registry.compare(shelf.url, versions)
+    for version in (schemas.current()["OeeFact"], versions[2]):
+        place, named = (version.subject, version.version), f"org.openoee.OeeFact version {version.version}"
+        shelf.subjects[place] = (4711, version.schema())
+        with pytest.raises(SchemaMismatch, match=f"{named} as id 4711, the bundle writes id {version.id}"):
+            registry.compare(shelf.url, versions)
+        shelf.subjects[place] = (version.id, versions[3].schema())
+        with pytest.raises(SchemaMismatch, match=rf"another schema as {named}, id {version.id} \(fingerprint"):
+            registry.compare(shelf.url, versions)
+        shelf.subjects[place] = (version.id, version.schema())
 
 
 def test_registering_gives_the_ids_of_the_bundle_or_says_that_it_cannot(shelf: Shelf) -> None:
@@ -318,9 +324,10 @@ def test_registering_gives_the_ids_of_the_bundle_or_says_that_it_cannot(shelf: S
     shelf.asked.clear()
     shelf.imports = True
     registry.register(shelf.url, versions, folder)
-    assert [ident for ident, _ in shelf.subjects.values()] == [version.id for version in versions]
-    modes = [call for call in shelf.asked if call.startswith("/mode/org.openoee.Frame")]
-    assert modes == ["/mode/org.openoee.Frame?force=true IMPORT", "/mode/org.openoee.Frame READWRITE"]
+    held = {place: ident for place, (ident, _) in shelf.subjects.items()}
+    assert held == {(version.subject, version.version): version.id for version in versions}
+    modes = [call for call in shelf.asked if call.startswith("/mode/org.openoee.Anomaly")]
+    assert modes == ["/mode/org.openoee.Anomaly?force=true IMPORT", "/mode/org.openoee.Anomaly READWRITE"]
 
 
 def test_a_control_of_another_kind_is_no_control() -> None:

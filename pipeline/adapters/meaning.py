@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Container
 from collections.abc import Mapping as Map
 
 from pipeline.core.model import StateChange
@@ -12,9 +13,9 @@ UNAVAILABLE = "UNAVAILABLE"
 HISTORY = 2000
 
 
-def holds(when: Map[str, frozenset[str]], values: Map[str, str]) -> bool:
+def holds(when: Map[str, Container[str]], values: Map[str, str]) -> bool:
     """True when every item has one of its values."""
-    return all(values.get(item) in wanted for item, wanted in when.items())
+    return all(item in values and values[item] in wanted for item, wanted in when.items())
 
 
 class StateFold:
@@ -71,10 +72,10 @@ class StateFold:
 
     def state(self, values: Map[str, str], at: int) -> StateChange | None:
         """The state that these values mean; None before anything decides."""
+        value = values.get(self._rule.item)
         for override in self._rule.overrides:
             if holds(override.when, values):
-                return StateChange(at, override.state, override.reason)
-        value = values.get(self._rule.item)
+                return StateChange(at, override.state, value if override.reason is None else override.reason)
         if value is None:
             return None
         return StateChange(at, self._rule.values.get(value, "unknown"), value)

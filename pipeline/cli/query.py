@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 @click.option("--machine", help="Only this machine.")
 @click.option("--signal", help="Only this signal.")
 @click.option("--profile", help="Profile of the ratios: iso22400, vorne or smrp.")
+@click.option("--level", help="Level of the figures: machine, line, area, site, enterprise.  [default: site]")
 @click.option("--from", "start", help="From this instant on, as 2026-03-02T06:00 (UTC) or with an offset.")
 @click.option("--to", "end", help="Up to this instant.")
+@click.option("--before", help="Start of the period to compare with.  [default: the one right before]")
+@click.option("--before-to", "before_end", help="Its end.  [default: as long as the period asked about]")
+@click.option("--at", help="As known at this instant.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows (default 50).")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @options("store", "store_user", "store_password", "store_password_file", "database", "home")
@@ -51,7 +55,7 @@ def command(name: str | None, statement: str | None, form: str, **given: Any) ->
 
 
 def _flag(key: str) -> str:
-    return {"start": "--from", "end": "--to"}.get(key, f"--{key}")
+    return {"start": "--from", "end": "--to", "before_end": "--before-to"}.get(key, f"--{key}")
 
 
 def show(answer: Answer, form: str) -> None:

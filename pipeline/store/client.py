@@ -58,9 +58,9 @@ class Store:
         answer: bytes = self._call(lambda client: client.raw_query(sql, parameters=dict(parameters or {}), fmt=fmt))
         return answer
 
-    def command(self, sql: str) -> None:
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """A statement without rows."""
-        self._call(lambda client: client.command(sql))
+        self._call(lambda client: client.command(sql, parameters=dict(parameters or {})))
 
     def insert(self, table: str, rows: pa.Table, token: str | None) -> None:
         """Insert in one go; a second insert with the same token adds nothing. None: no guard at all."""

@@ -1,4 +1,4 @@
-"""Numbered migrations: plain SQL files, applied once each, in order, and never changed afterwards."""
+"""Tables by numbered migrations, applied once each and never changed afterwards; views replaced when they changed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from pipeline.errors import StoreRefused, StoreUnavailable
 from pipeline.settings import Settings
+from pipeline.store import hours, retention
 from pipeline.store.client import Store
 
 JOURNAL = """
@@ -24,10 +25,13 @@ ENGINE = ReplacingMergeTree ORDER BY number
 COMMENT 'Migrations that were applied'
 """
 
+VIEWS = 0  # number of the journal's row that says which views are there
+RETIRED = frozenset({2})  # views were a migration once
+
 
 @dataclass(frozen=True)
 class Migration:
-    """A file NNNN_name.sql: statements that may be run again after having stopped half-way."""
+    """A file NNNN_name.sql, or all views: statements that may be run again after having stopped half-way."""
 
     number: int
     name: str
@@ -44,13 +48,29 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """All migrations of this version, by number."""
+    """All migrations of this version, by number; the views come last."""
     found = []
-    for path in sorted((files("pipeline.store") / "migrations").iterdir(), key=lambda path: path.name):
-        if path.name.endswith(".sql"):
-            number, _, name = path.name.removesuffix(".sql").partition("_")
-            found.append(Migration(int(number), name, path.read_text(encoding="utf-8")))
-    return found
+    for name, sql in _files("migrations"):
+        number, _, rest = name.partition("_")
+        found.append(Migration(int(number), rest, sql))
+    return [*found, Migration(VIEWS, "views", _views())]
+
+
+def _views() -> str:
+    """All views, {{name}} replaced by views/parts/name.sql: what several of them have in common."""
+    parts = {name: sql.rstrip() for name, sql in _files("views/parts")}
+    whole = "\n".join(sql for _, sql in _files("views"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], whole)
+
+
+def _files(folder: str) -> list[tuple[str, str]]:
+    """(name, text) of the SQL files of a folder, by name."""
+    paths = sorted((files("pipeline.store") / folder).iterdir(), key=lambda path: path.name)
+    return [
+        (path.name.removesuffix(".sql"), path.read_text(encoding="utf-8"))
+        for path in paths
+        if path.name.endswith(".sql")
+    ]
 
 
 def migrate(settings: Settings) -> list[Migration]:
@@ -74,16 +94,20 @@ def migrate(settings: Settings) -> list[Migration]:
             "INSERT INTO schema_migrations (number, name, checksum) VALUES "
             f"({migration.number}, '{migration.name}', '{migration.checksum}')"
         )
+    hours.fill(store)
+    retention.apply(store, settings)
     store.close()
     return missing
 
 
 def pending(store: Store) -> list[Migration]:
-    """Migrations that the store has not seen. Raises StoreRefused when its past is not ours."""
+    """Migrations that the store has not seen, and views that differ. Raises StoreRefused when its past is not ours."""
     rows = store.query("SELECT number, name, checksum FROM schema_migrations FINAL ORDER BY number").result_rows
     known = {migration.number: migration for migration in migrations()}
     applied = set()
     for number, name, checksum in rows:
+        if number in RETIRED or (number == VIEWS and checksum != known[number].checksum):
+            continue
         applied.add(number)
         if number not in known:
             raise StoreRefused(

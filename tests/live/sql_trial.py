@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -14,6 +15,7 @@ from pipeline.codec import Message
 from pipeline.core.model import FACTS, OeeFact
 from pipeline.rows import Rows
 from pipeline.store.client import Store
+from pipeline.store.hours import Touched
 
 T0 = 1_772_434_800_000  # 2026-03-02T07:00:00Z
 MINUTE, HOUR = 60_000, 3_600_000
@@ -22,11 +24,14 @@ EPOCH = date(1970, 1, 1)
 
 
 def put(store: Store, *messages: Message) -> None:
-    rows = Rows(0)
+    """Into the store as the sink does it."""
+    rows, touched = Rows(0), Touched()
     for message in messages:
         rows.add(0, message)
+        touched.add(message)
     for name, table in rows.tables():
         store.insert(name, table, None)
+    touched.settle(store, str(uuid.uuid4()))
 
 
 def told(store: Store, sql: str) -> list[dict[str, Any]]:

@@ -98,9 +98,10 @@ def test_friendly_views_and_ranges_are_the_same_figures(mixed: tuple[Store, list
     for view in ("window", "hour", "shift", "day", "week", "month", "product", "order"):
         [summed] = told(store, f"SELECT sum(apt_ms) AS apt, sum(ideal_good_us) AS ideal FROM oee_by_{view}")
         assert summed == {"apt": sum(row.apt_ms for row in rows), "ideal": sum(row.ideal_good_us for row in rows)}
-    for view in ("hour", "shift", "day"):
-        [summed] = told(store, f"SELECT sum(pbt_ms) AS pbt FROM site_oee_by_{view}")
-        assert summed == {"pbt": sum(row.pbt_ms for row in rows)}
+    for level in ("area", "site", "enterprise"):
+        for view in ("hour", "shift", "day", "week", "month", "product", "order"):
+            [summed] = told(store, f"SELECT sum(pbt_ms) AS pbt FROM {level}_oee_by_{view}")
+            assert summed == {"pbt": sum(row.pbt_ms for row in rows)}
 
 
 def test_what_was_known_when(mixed: tuple[Store, list[OeeFact]]) -> None:
@@ -122,7 +123,8 @@ def line_facts(
 ) -> list[OeeFact]:
     return [
         fact(machine, T0 + (first + number) * MINUTE, line="L1", product=product, t_ms=MINUTE, pbt_ms=MINUTE,
-             apt_ms=45_000, adet_ms=15_000, external_ms=6_000, total=total, good=good, reject=total - good)
+             line_pbt_ms=MINUTE, apt_ms=45_000, adet_ms=15_000, external_ms=6_000, total=total, good=good,
+             reject=total - good)
         for number in range(minutes)
     ]  # fmt: skip
 

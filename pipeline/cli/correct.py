@@ -1,0 +1,239 @@
+"""`openoee correct`: reasons, states, parts, products, ideal rates and the calendar, as a person knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.core.model import STATES, Correction
+from pipeline.settings import load, options
+
+if TYPE_CHECKING:
+    from pipeline.corrections import Effect, Place
+
+F = TypeVar("F", bound=Callable[..., Any])
+WHERE = ("store", "store_user", "store_password", "store_password_file", "database", "home")
+REACH = ("kafka", "topic_prefix", "registry", *WHERE)
+
+
+def target(function: F) -> F:
+    """Which machines, by whom, and how long to wait."""
+    for option in (
+        click.option("--line", default="", help="All machines of this line."),
+        click.option("--site", default="", help="All machines of this site."),
+        click.option("--by", help="Who says so.  [default: your login name]"),
+        click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
+                     help="Wait so long for what comes of it."),
+        options(*REACH),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def stretch(function: F) -> F:
+    """From when to when."""
+    start = click.option("--from", "start", required=True, metavar="MOMENT",
+                         help="2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time.")  # fmt: skip
+    end = click.option("--to", "end", required=True, metavar="MOMENT", help="The first moment after it.")
+    return start(end(function))
+
+
+MACHINES = click.argument("machines", nargs=-1, metavar="[MACHINE]...")
+
+
+@click.group(epilog="Example: openoee correct reason saw-1 'no material' --at '2026-03-02 10:15'")
+def command() -> None:
+    """Say what really happened; the windows concerned are computed again, what was known before stays readable.
+
+    Every correction is a record in the machine's own log, so that a replay knows it too.
+    """
+
+
+@command.command(epilog="Example: openoee correct reason saw-1 'no material' --at '2026-03-02 10:15'")
+@click.argument("machine")
+@click.argument("reason")
+@click.option("--at", metavar="MOMENT", help="Any moment within the stop: all of it gets the reason.")
+@click.option("--from", "start", metavar="MOMENT", help="Or: from here on.")
+@click.option("--to", "end", metavar="MOMENT", help="Up to here.")
+@target
+def reason(machine: str, reason: str, at: str | None, start: str | None, end: str | None, **given: Any) -> None:
+    """Give a stop its REASON, a code of the factory file's tree of reasons (others are taken too)."""
+    from pipeline import corrections
+    from pipeline.errors import UsageError
+
+    if (at is None) == (start is None or end is None):
+        raise UsageError("which stop? give --at, or --from and --to")
+
+    def build(place: Place, store: Any) -> Correction:
+        if at is not None:
+            return Correction(*corrections.stop_at(store, place, corrections.moment(at, place)), reason=reason)
+        return Correction(corrections.moment(start or "", place), corrections.moment(end or "", place), reason=reason)
+
+    _correct((machine,), build, **given)
+
+
+@command.command(epilog="Example: openoee correct state saw-1 setup --from '2026-03-02 10:00' --to '2026-03-02 10:40'")
+@click.argument("machine")
+@click.argument("state", type=click.Choice(STATES))
+@click.option("--reason", help="Its reason.")
+@stretch
+@target
+def state(machine: str, state: str, reason: str | None, start: str, end: str, **given: Any) -> None:
+    """Say in which STATE a machine was, whatever it reported itself."""
+    _correct((machine,), _between(start, end, state=state, reason=reason), **given)
+
+
+@command.command(epilog="Example: openoee correct parts saw-1 --scrap 12 --at '2026-03-02 13:00'")
+@click.argument("machine")
+@click.option("--at", required=True, metavar="MOMENT", help="When they were made.")
+@click.option("--scrap", type=click.IntRange(1), help="So many good parts were scrap.")
+@click.option("--good", type=int, help="Good parts to add; negative: to take away.")
+@click.option("--reject", type=int, help="Scrapped parts to add.")
+@click.option("--rework", type=int, help="Parts to be reworked to add.")
+@target
+def parts(
+    machine: str, at: str, scrap: int | None, good: int | None, reject: int | None, rework: int | None, **given: Any
+) -> None:
+    """Add parts, take them away, or say that they were scrap, found later."""
+    from pipeline import corrections
+
+    if scrap:
+        good, reject = (good or 0) - scrap, (reject or 0) + scrap
+
+    def build(place: Place, _: Any) -> Correction:
+        made = corrections.moment(at, place)
+        return Correction(made, made + 1, good=good, reject=reject, rework=rework)
+
+    _correct((machine,), build, **given)
+
+
+@command.command(
+    epilog="Example: openoee correct ideal saw-1 --seconds 12.5 --from '2026-03-02 06:00' --to '2026-03-02 14:00'"
+)
+@MACHINES
+@click.option("--seconds", required=True, type=click.FloatRange(0, min_open=True), help="Seconds per part.")
+@stretch
+@target
+def ideal(machines: tuple[str, ...], seconds: float, start: str, end: str, **given: Any) -> None:
+    """Say how long a part should have taken at the ideal rate; for good, change the factory file instead."""
+    _correct(machines, _between(start, end, ideal_cycle_us=round(seconds * 1_000_000)), **given)
+
+
+@command.command(epilog="Example: openoee correct product saw-1 P7 --from '2026-03-02 06:00' --to '2026-03-02 09:00'")
+@click.argument("machine")
+@click.argument("product")
+@click.option("--order", help="The order that it was made for.")
+@stretch
+@target
+def product(machine: str, product: str, order: str | None, start: str, end: str, **given: Any) -> None:
+    """Say which PRODUCT a machine made."""
+    _correct((machine,), _between(start, end, product=product, order=order), **given)
+
+
+@command.command(
+    epilog="Example: openoee correct calendar closed --site lyon --from '2026-03-02 00:00' --to '2026-03-03 00:00'"
+)
+@click.argument("word", type=click.Choice(["planned", "unplanned", "closed"]))
+@MACHINES
+@stretch
+@target
+def calendar(word: str, machines: tuple[str, ...], start: str, end: str, **given: Any) -> None:
+    """Say against the calendar: a planned stop, no planned stop, or not scheduled at all."""
+    _correct(machines, _between(start, end, calendar=word), **given)
+
+
+@command.command(epilog="Example: openoee correct withdraw saw-1/3f2a9c01")
+@click.argument("ident", metavar="ID")
+@click.option("--by", help="Who says so.  [default: your login name]")
+@click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
+              help="Wait so long for what comes of it.")  # fmt: skip
+@options(*REACH)
+def withdraw(ident: str, by: str | None, patience: float, **flags: Any) -> None:
+    """Take back the correction ID: the figures are again what they would be without it."""
+    from contextlib import closing
+
+    from pipeline import corrections
+    from pipeline.store.client import Store
+
+    values = load(flags)
+    with closing(Store(values)) as store:
+        _send([corrections.withdrawal(store, ident)], values, store, by, patience)
+
+
+@command.command("list", epilog="Example: openoee correct list --machine saw-1")
+@click.option("--site", help="Only this site.")
+@click.option("--machine", help="Only this machine.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options(*WHERE)
+def list_(site: str | None, machine: str | None, as_json: bool, **flags: Any) -> None:
+    """Show the corrections that are in force."""
+    from contextlib import closing
+
+    from pipeline import queries
+    from pipeline.cli.query import show
+    from pipeline.store.client import Store
+
+    chosen = {key: value for key, value in (("site", site), ("machine", machine)) if value}
+    with closing(Store(load(flags))) as store:
+        show(queries.ask(store, "corrections", chosen), "json" if as_json else "table")
+
+
+def _between(start: str, end: str, **what: Any) -> Callable[[Place, Any], Correction]:
+    from pipeline import corrections
+
+    return lambda place, _: Correction(corrections.moment(start, place), corrections.moment(end, place), **what)
+
+
+def _correct(
+    machines: tuple[str, ...], build: Callable[[Place, Any], Correction], line: str, site: str, by: str | None,
+    patience: float, **flags: Any,
+) -> None:  # fmt: skip
+    from contextlib import closing
+
+    from pipeline import corrections
+    from pipeline.store.client import Store
+
+    values = load(flags)
+    with closing(Store(values)) as store:
+        found = corrections.places(store, machines, line, site)
+        _send([corrections.fresh(place, build(place, store)) for place in found], values, store, by, patience)
+
+
+def _send(sent: list[tuple[str, Correction]], values: Any, store: Any, by: str | None, patience: float) -> None:
+    import getpass
+
+    from pipeline import corrections
+    from pipeline.codec import Codec
+
+    issued = corrections.send(sent, values, Codec.agreed(values["registry"]), by or getpass.getuser())
+    for machine, correction in sent:
+        said = {key: value for key, value in asdict(correction).items() if value and key not in ("start", "end", "id")}
+        said.pop("revision")
+        words = ", ".join(f"{key} {value}" for key, value in said.items())
+        click.echo(f"{machine}: {words}, {_iso(correction.start)} to {_iso(correction.end)}  ({correction.id})")
+    if patience:
+        _report(corrections.effect(store, sent, issued, patience))
+
+
+def _report(effect: Effect) -> None:
+    from pipeline.errors import StopError
+
+    for machine, detail in effect.refused.items():
+        click.echo(f"{machine}: refused: {detail}", err=True)
+    if effect.refused:
+        raise StopError("a correction was refused; what is older than retention_h cannot change any more")
+    if effect.seen:
+        click.echo(
+            f"{effect.facts} windows and {effect.intervals} intervals of these machines are restated in the store."
+        )
+    else:
+        click.echo("Sent and kept; the store does not show it yet (`openoee correct list`).")
+
+
+def _iso(at: int) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,104 @@
+"""Machines of factory.yaml: cycle times, limits, counters and signals, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pipeline.core.calendar import LONGEST_CYCLE_US, MOST_UNITS
+from pipeline.core.model import MachineConfig, SignalConfig
+from pipeline.yaml_lines import Node
+
+PROFILES = ("iso22400", "vorne", "smrp")
+SPLITS = ("none", "proportional")
+MACHINE_KEYS = (
+    "calendar", "ideal_cycle_s", "units_per_cycle", "split", "micro_stop_s", "stale_after_s", "counter_modulus",
+    "profile", "unknown_as", "oee_target", "signals",
+)  # fmt: skip
+MAX_SECONDS = 10**8
+MAX_CYCLE_S = LONGEST_CYCLE_US // 1_000_000
+
+
+def with_facts(config: MachineConfig, given: Mapping[str, Node]) -> MachineConfig:
+    """The configuration with what is written of a machine, its calendar aside."""
+    values: dict[str, Any] = {}
+    if "ideal_cycle_s" in given:
+        values["ideal_cycle_us"] = _read_cycles(given["ideal_cycle_s"])
+    if "units_per_cycle" in given:
+        values["units_per_cycle"] = _read_units(given["units_per_cycle"])
+    if "split" in given:
+        split = given["split"].choice(SPLITS)
+        values["count_split"] = "" if split == "none" else split
+    if "micro_stop_s" in given:
+        values["micro_stop_ms"] = _scaled(given["micro_stop_s"], 1000, may_be_zero=True)
+    if "stale_after_s" in given:
+        values["stale_after_ms"] = _scaled(given["stale_after_s"], 1000)
+    if "counter_modulus" in given:
+        values["counter_modulus"] = given["counter_modulus"].integer(2, 2**63 - 1, "the number at which it rolls over,")
+    if "profile" in given:
+        values["profile"] = given["profile"].choice(PROFILES)
+    if "unknown_as" in given:
+        values["unknown_as"] = given["unknown_as"].choice(("loss", "exclude"))
+    if "oee_target" in given:
+        values["oee_target"] = _read_target(given["oee_target"])
+    if "signals" in given:
+        values["signals"] = tuple(_read_signal(name, node) for name, node in given["signals"].mapping().items())
+    return replace(config, **values)
+
+
+def _read_cycles(node: Node) -> dict[str, int]:
+    if not isinstance(node.value, dict):
+        return {"*": _scaled(node, 1_000_000, most=MAX_CYCLE_S)}
+    if not node.value:
+        node.fail("no ideal cycle time is given", 'write seconds per part, such as {"*": 12.5}')
+    return {product: _scaled(seconds, 1_000_000, most=MAX_CYCLE_S) for product, seconds in node.value.items()}
+
+
+def _read_units(node: Node) -> dict[str, int]:
+    what = "a number of parts per cycle"
+    if not isinstance(node.value, dict):
+        return {"*": node.integer(1, MOST_UNITS, what)}
+    if not node.value:
+        node.fail("no number of parts is given", 'write parts per cycle, such as {"*": 2}')
+    return {product: units.integer(1, MOST_UNITS, what) for product, units in node.value.items()}
+
+
+def _scaled(node: Node, per_second: int, may_be_zero: bool = False, most: int = MAX_SECONDS) -> int:
+    """Seconds as a whole number of milliseconds (1000) or microseconds (1,000,000)."""
+    seconds = node.number("a number of seconds")
+    low = "0" if may_be_zero else "above 0"
+    if seconds < 0 or (seconds == 0 and not may_be_zero) or seconds > most:
+        node.fail(f"{node.value} is out of range", f"write seconds from {low} to {most}")
+    scaled = seconds * per_second
+    if scaled != int(scaled):
+        unit = "microsecond" if per_second == 1_000_000 else "millisecond"
+        node.fail(f"{node.value} s is no whole number of {unit}s", f"round it to {len(str(per_second)) - 1} decimals")
+    return int(scaled)
+
+
+def _read_target(node: Node) -> float:
+    if isinstance(node.value, str) and node.value.endswith("%"):
+        node.fail(f"{node.value} is not a share from 0 to 1", "write 75% as 0.75")
+    target = node.number("a target of OEE from 0 to 1")
+    if not 0 <= target <= 1:
+        remedy = f"write {(target / 100).normalize():f}" if 1 < target <= 100 else "write it as a share, such as 0.75"
+        node.fail(f"the target {target} is not between 0 and 1", remedy)
+    return float(target)
+
+
+def _read_signal(name: str, node: Node) -> SignalConfig:
+    if node.empty:
+        return SignalConfig(name)
+    given = node.mapping(("unit", "low", "high", "flatline_s", "learn"))
+    low, high = (float(given[key].number()) if key in given else None for key in ("low", "high"))
+    if low is not None and high is not None and low >= high:
+        given["high"].fail(f"the limit high ({high:g}) is not above low ({low:g})", "give `high` the larger number")
+    return SignalConfig(
+        name,
+        unit=given["unit"].text("a unit such as mm/s") if "unit" in given else "",
+        low=low,
+        high=high,
+        flatline_ms=_scaled(given["flatline_s"], 1000) if "flatline_s" in given else None,
+        learn=given["learn"].boolean() if "learn" in given else True,
+    )
