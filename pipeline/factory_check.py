@@ -47,10 +47,10 @@ def _meetings(factory: Factory) -> Iterator[str]:
         if not calendar.shifts or not calendar.inherit:
             continue
         if planned := [one for one in above if factory.calendars[one].plans]:
-            words = f"the shifts of {_names(planned)} count too; `inherit: false` leaves them out"
-            said.setdefault(f"outside its own shifts {words}", []).append(key)
+            words = f"outside its own shifts, what {_names(planned)} plans counts too; `inherit: false` leaves it out"
+            said.setdefault(words, []).append(key)
         if closed := [one for one in above if factory.calendars[one].closed]:
-            words = f"the closed dates of {_names(closed)} do not close its own shifts; to close them, name them here"
+            words = f"the closed dates of {_names(closed)} do not close its own shifts; name them here to close those"
             said.setdefault(words, []).append(key)
     for words, keys in said.items():
         yield f"  calendar of {_names(keys)}: {words}"

@@ -97,7 +97,10 @@ def _subdivision(node: Node, country: str, name: str) -> str:
         return str(aliases.get(name, name))
     if not known:
         node.fail(f"no subdivisions of {country} are known", f"write {country} alone")
-    return node.fail(f"the subdivision {name!r} of {country} is unknown", nearest(name, [*known, *aliases]))
+    remedy = nearest(name, [*known, *aliases])
+    if not remedy.startswith("did you mean"):
+        remedy = nearest(name, known)
+    return node.fail(f"the subdivision {name!r} of {country} is unknown", remedy)
 
 
 def _years(node: Node) -> tuple[int, int]:

@@ -187,7 +187,10 @@ def _varints(data: bytes, p: int, count: int) -> tuple[NDArray[np.int64], int]:
     starts[1:] = ends[:-1] + 1
     value = (window[starts] & 127).astype(np.int64)
     lengths = ends - starts
-    for i in range(1, int(lengths.max()) + 1):
+    longest = int(lengths.max())
+    if longest > 4:  # an int has at most 5 bytes; more would overflow the shifts below
+        raise UndecodableRecord("numbers that are too long, or end early")
+    for i in range(1, longest + 1):
         at = lengths >= i
         value[at] |= (window[starts[at] + i] & 127).astype(np.int64) << (7 * i)
     return (value >> 1) ^ -(value & 1), p + int(ends[-1]) + 1

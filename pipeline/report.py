@@ -241,8 +241,8 @@ def _render_losses(report: Report, out: Console) -> None:
 
 
 def _bar(row: Row, largest: float) -> str:
-    """Bars of losses end where the one before began: each step takes its share from what is left."""
-    width = round(BAR * abs(row["minutes"]) / largest)
+    """A bar as long as the step's share of all time; what is lost is lighter than what is left."""
+    width: int = round(BAR * abs(row["minutes"]) / largest)
     return ("█" if row["is_total"] else "▒") * width
 
 

@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.cases import Case, CaseFile, Window, window_ms
+from pipeline.cases import COLUMNS, LINE_COLUMNS, Case, CaseFile, Window, window_ms
 from pipeline.codec import Message
+from pipeline.core.model import OeeFact
 from pipeline.errors import FactoryFileError, StoreRefused
+from pipeline.queries import END, START
+from pipeline.replay import current
 from pipeline.rows import Rows
 from pipeline.settings import Settings
 from pipeline.store import migrate
@@ -19,25 +23,30 @@ from pipeline.store.client import Store
 from pipeline.store.hours import Touched
 from pipeline.verify import PERMISSIVE, SUSPECT, Difference, Played, aggregate_rows, compare, judge, play, refused
 
-AT_ONCE = 16  # windows asked for in one statement
+AT_ONCE = 16  # questions put in one statement
 AGGREGATES_AT = 1_767_571_200_000  # 2026-01-05T00:00:00Z, where the rows of aggregate cases stand
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+OF_MACHINE = ("machine", "product", "order", "shift", "period", "flags", SUSPECT, *sorted(COLUMNS))
+OF_LINE = ("site", "line", "period", *sorted(LINE_COLUMNS))
+PERIODS: dict[str, Callable[[OeeFact], int]] = {
+    "hour": lambda row: row.window_start // HOUR_MS * HOUR_MS,
+    "day": lambda row: row.local_date * DAY_MS,
+}
 
 
 class Question(NamedTuple):
-    """A view, and the stretch of time of which it is asked."""
+    """A view, by what it sums, and the stretch of time of which it is asked."""
 
     view: str
-    grain: str
-    start: int
-    end: int
+    grain: str = "total"
+    start: str = START
+    end: str = END
 
-    def sql(self, number: int) -> str:
+    def sql(self, number: int, columns: str) -> str:
         level, name = ("level = 'machine', ", "machine") if self.view == "oee_by" else ("", "site")
-        span = f"start = '{_text(self.start)}', end = '{_text(self.end)}'"
+        asked = f"{level}grain = '{self.grain}', profile = '', start = '{self.start}', end = '{self.end}'"
         return (
-            f"SELECT {number} AS question, * FROM {self.view}({level}grain = '{self.grain}', profile = '', {span})"
-            f" WHERE startsWith({name}, {{run:String}})"
+            f"SELECT {number} AS question, {columns} FROM {self.view}({asked}) WHERE startsWith({name}, {{run:String}})"
         )
 
 
@@ -100,11 +109,12 @@ def _results(file: CaseFile, run: str, put: Callable[..., None]) -> list[Result]
 def _aggregate(case: Case, site: str, put: Callable[..., None]) -> Result:
     for row in aggregate_rows(case, site, site, AGGREGATES_AT):
         put(row)
-    question = Question("oee_by", "total", AGGREGATES_AT, AGGREGATES_AT + DAY_MS)
-    check = Check(
-        question, {"machine": site}, lambda row: compare(case, "aggregate", row, case["expect"]), "aggregate"
-    )
-    return Result(case["id"], checks=[check])
+    judged = partial(_compared, case)
+    return Result(case["id"], checks=[Check(Question("oee_by"), {"machine": site}, judged, "aggregate")])
+
+
+def _compared(case: Case, row: Mapping[str, Any]) -> Iterator[Difference]:
+    return compare(case, "aggregate", row, case["expect"])
 
 
 def _events(case: Case, site: str, put: Callable[..., None]) -> Result:
@@ -124,43 +134,62 @@ def _events(case: Case, site: str, put: Callable[..., None]) -> Result:
         for row in made:
             put(row)
     length = window_ms(played.windows)
+    rows = current(played.emitted.facts)
     for window in played.windows:
         if window.start % length or window.end % length:
             result.unverified.append(f"{window}: its borders cut a row of {length / 1000:g} s")
         else:
-            result.checks.extend(_checks(played, window, site, prefix))
+            result.checks.extend(_checks(played, window, rows, site, prefix))
     return result
 
 
-def _checks(played: Played, window: Window, site: str, prefix: str) -> Iterator[Check]:
-    said = window.said
-
-    def judged(row: Mapping[str, Any]) -> Iterator[Difference]:
-        flags = [*row.get("flags", []), *([SUSPECT] if row.get(SUSPECT) else [])]
-        return judge(played.case, window, row, flags)
-
-    if window.line:
-        wanted = {"site": site, "line": window.line}
-        yield Check(Question("line_oee_by", "total", window.start, window.end), wanted, judged, str(window))
-        return
+def _checks(played: Played, window: Window, rows: Sequence[OeeFact], site: str, prefix: str) -> Iterator[Check]:
+    said, judged = window.said, partial(_judged, played.case, window)
+    machine = prefix + window.machine
     asked = {name: said[name] for name in ("product", "order") if name in said}
-    grain = "order" if "order" in said else "product" if "product" in said else "total"
-    wanted = {"machine": prefix + window.machine, **asked}
-    yield Check(Question("oee_by", grain, window.start, window.end), wanted, judged, str(window))
-    if "shift" in said and not asked:  # the view by shift has to say the same
-        wanted = wanted | {"shift": said["shift"], "period": datetime.fromisoformat(said["date"]).replace(tzinfo=UTC)}
-        span = (window.start - DAY_MS, window.end + DAY_MS)
-        yield Check(Question("oee_by", "shift", *span), wanted, judged, f"{window} by shift")
+    if window.line:
+        wanted, view = {"site": site, "line": window.line}, "line_oee_by"
+    else:
+        wanted, view = {"machine": machine, **asked}, "oee_by"
+        rows = [row for row in rows if row.machine == machine]
+    question, period = _question(view, "order" if "order" in asked else "product" if asked else "total", window, rows)
+    yield Check(question, wanted | period, judged, str(window))
+    if "shift" in said and not asked and not window.line:  # the view by shift has to say the same
+        shift = {"shift": said["shift"], "period": datetime.fromisoformat(said["date"]).replace(tzinfo=UTC)}
+        yield Check(Question(view, "shift"), wanted | shift, judged, f"{window} by shift")
+
+
+def _question(view: str, grain: str, window: Window, rows: Sequence[OeeFact]) -> tuple[Question, dict[str, Any]]:
+    """What to ask about a window, and the period of the row that answers it.
+
+    Planning such a question costs more than answering it, so windows share one where they can: those that hold all that
+    their machine ever did, or all that it did in one hour or on one local day.
+    """
+    inside = [row for row in rows if window.start <= row.segment_start and row.segment_end <= window.end]
+    outside = [row for row in rows if not (window.start <= row.segment_start and row.segment_end <= window.end)]
+    if not outside:
+        return Question(view, grain), {}
+    for name, period in PERIODS.items() if grain == "total" else ():
+        found = {period(row) for row in inside}
+        if len(found) == 1 and found.isdisjoint(map(period, outside)):
+            return Question(view, name), {"period": datetime.fromtimestamp(found.pop() / 1000, UTC)}
+    return Question(view, grain, _text(window.start), _text(window.end)), {}
+
+
+def _judged(case: Case, window: Window, row: Mapping[str, Any]) -> Iterator[Difference]:
+    flags = [*row.get("flags", []), *([SUSPECT] if row.get(SUSPECT) else [])]
+    return judge(case, window, row, flags)
 
 
 def _ask(store: Store, run: str, checks: Sequence[Check], results: Sequence[Sequence[Result]]) -> None:
     """Put every question once, several in a statement, and judge the rows that answer them."""
     answers: dict[Question, list[dict[str, Any]]] = {check.question: [] for check in checks}
-    for view in ("oee_by", "line_oee_by"):
+    columns = {"oee_by": ", ".join(OF_MACHINE), "line_oee_by": ", ".join(OF_LINE)}
+    for view in columns:
         questions = [question for question in answers if question.view == view]
         for place in range(0, len(questions), AT_ONCE):
             part = questions[place : place + AT_ONCE]
-            sql = " UNION ALL ".join(question.sql(number) for number, question in enumerate(part))
+            sql = " UNION ALL ".join(question.sql(number, columns[view]) for number, question in enumerate(part))
             answer = store.query(sql, {"run": run})
             for row in answer.result_rows:
                 named = dict(zip(answer.column_names, row, strict=True))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import MISSING, asdict, fields, replace
+from typing import Any
+
 import numpy as np
 import pytest
+from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
+from pipeline import schemas
 from pipeline.codec import Codec, FactoryFile, Message, StateRecord
 from pipeline.core.model import (
     Anomaly,
+    CalendarException,
+    CalendarLevel,
     Context,
     Control,
     Correction,
@@ -48,7 +56,7 @@ def frame(**changes: object) -> Frame:
         "opening": True,
         "states": [StateChange(T0, "running"), StateChange(T0 + 10, "fault", "E-17")],
         "counts": [CountReading(T0, True, 10, None, 0, None), CountReading(T0 + 1, False, -3)],
-        "contexts": [Context(T0, "A", None, "O1000.NC"), Context(T0)],
+        "contexts": [Context(T0, "A", None, "O1000.NC"), Context(T0), Context(T0, order="7", planned=500)],
         "events": [MachineEvent(T0, "alarm", "fault", "1007", "too \u202ehot"), MachineEvent(T0, "message", "info")],
         "signals": [block, SignalBlock(np.array([T0]), ["load"], np.array([[7.0]]), ["%"])],
     }
@@ -60,11 +68,30 @@ CONFIG = MachineConfig(
     shifts=(Shift("early", "06:00", "14:00", (1, 2, 3)),), planned_down=((T0, T0 + 60_000),),
     breaks=(Shift("lunch", "12:00", "12:30"),), closed=("2026-12-25",), ideal_cycle_us={"A": 1_500_000, "*": 2_000_000},
     micro_stop_ms=120_000, stale_after_ms=300_000, counter_modulus=65536, oee_target=0.85,
+    profile="vorne", unknown_as="exclude",
     signals=(SignalConfig("load", "%", 0.0, 120.0, 600_000, False), SignalConfig("speed")),
+)  # fmt: skip
+XMAS = CalendarException(
+    "2026-12-24", "2026-12-31", (Shift("short", "06:00", "12:00", (1, 4)),), (Shift("tea", "09:00", "09:15"),)
+)
+LEVELLED = replace(
+    CONFIG, enterprise="Rhine Works", calendar_level="line",
+    exceptions=(XMAS, CalendarException("2027-01-06", "2027-01-06")),
+    above=(
+        CalendarLevel(
+            "area", False, (Shift("day", "08:00", "16:00"),), (Shift("noon", "12:00", "12:30", (5,)),), ((T0, T0 + 5),),
+            ("2026-05-01",), (XMAS,),
+        ),
+        CalendarLevel("enterprise", True),
+    ),
+    units_per_cycle={"A": 4, "*": 2}, count_split="proportional",
+)  # fmt: skip
+CORRECTION = Correction(
+    T0, T0 + 5, "fault", "closed", "tool broken", 2, "B", "8", -3, 4, 1, 750_000, "corr-1", True
 )  # fmt: skip
 FACT = OeeFact(
     "mill-1", "Ulm", "", "L1", T0, T0 + 60_000, T0, T0 + 60_000, "early", 19675, 19676, "A", "", t_ms=60_000,
-    flags=["counter_reset"], known_at=T0 + 90_000,
+    line_pbt_ms=45_000, flags=["counter_reset"], known_at=T0 + 90_000,
 )  # fmt: skip
 ANOMALY = Anomaly(
     "mill-1", "Ulm", "L1", "load", "spike", "ewma", 1, T0, T0 + 5, 0.93, 7.0, 1.0, None, None, "warning", "running",
@@ -74,10 +101,15 @@ RECORDS: list[Message] = [
     Control("mill-1", "c-1", T0, "ann", CONFIG),
     Control("mill-1", "c-2", T0, "ann", MachineConfig()),
     Control("mill-1", "c-3", T0, "bob", Correction(T0, T0 + 5, "fault", None, "tool broken", 2)),
+    Control("mill-1", "c-6", T0, "ann", LEVELLED),
+    Control("mill-1", "c-7", T0, "bob", CORRECTION),
+    Control("mill-1", "c-8", T0, "bob", Correction(T0, T0 + 5, good=0, reason="")),
     Control("mill-1", "c-4", T0, "worker", Tick(T0)),
     Control("mill-1", "c-5", T0, "produce", EndOfSource("file", T0)),
     FACT,
-    Interval("mill-1", "Ulm", "north", "L1", T0, None, "fault", "adet", T0, False, False, False, "E", "", 19675, "A", "", T0),
+    Interval(
+        "mill-1", "Ulm", "north", "L1", T0, None, "fault", "adet", T0, False, False, False, "E", "", 19675, "A", "", T0
+    ),
     Interval("mill-1", "Ulm", "north", "L1", T0, T0, "running", "apt", None, True, True, True, "", "", -1, "", "7", T0),
     ANOMALY,
     DeadLetter("telemetry", 3, 10**10, T0, None, "undecodable", "no", 0, b"\xff\x00", None),
@@ -90,6 +122,67 @@ RECORDS: list[Message] = [
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_every_record_survives(codec: Codec, record: Message) -> None:
     assert codec.decode(codec.encode(record)) == record
+
+
+@pytest.mark.parametrize("full", [LEVELLED, LEVELLED.above[0], XMAS, CORRECTION], ids=lambda full: type(full).__name__)
+def test_the_records_above_say_something_in_every_field(full: Any) -> None:
+    for field in fields(full):
+        usual = field.default_factory() if field.default_factory is not MISSING else field.default
+        assert getattr(full, field.name) != usual or field.name == "always", field.name
+
+
+def by_version(record: Message, version: schemas.Version) -> bytes:
+    """The record as fastavro writes it by an older schema; what that does not know is left out."""
+    if isinstance(record, Control):
+        body: dict[str, Any] = asdict(record.body)
+        if isinstance(record.body, MachineConfig):
+            body["planned_down"] = [{"start": start, "end": end} for start, end in record.body.planned_down]
+        row = {"machine": record.machine, "id": record.id, "issued": record.issued, "by": record.by}
+        row["body"] = (f"org.openoee.{type(record.body).__name__}", body)
+    elif isinstance(record, Frame):
+        row = asdict(record) | {"signals": []}
+        for name in ("states", "counts", "contexts", "events"):
+            row[name] = [entry._asdict() for entry in getattr(record, name)]
+    else:
+        row = asdict(record)
+    out = io.BytesIO()
+    out.write(b"\0" + version.id.to_bytes(4))
+    schemaless_writer(out, parse_schema(schemas.without_logical_types(version.schema())), row)
+    return out.getvalue()
+
+
+OLD_FRAME = frame(signals=[])
+OLD: list[tuple[Message, Message]] = [  # (what a writer of version 1 knew of it, what is made of that today)
+    (OLD_FRAME, replace(OLD_FRAME, contexts=[context._replace(planned=None) for context in OLD_FRAME.contexts])),
+    (Control("mill-1", "c-1", T0, "ann", LEVELLED), Control("mill-1", "c-1", T0, "ann", CONFIG)),
+    (
+        Control("mill-1", "c-3", T0, "bob", CORRECTION),
+        Control("mill-1", "c-3", T0, "bob", Correction(T0, T0 + 5, "fault", "closed", "tool broken", 2)),
+    ),
+    (Control("mill-1", "c-4", T0, "worker", Tick(T0)), Control("mill-1", "c-4", T0, "worker", Tick(T0))),
+    (FACT, replace(FACT, line_pbt_ms=0)),
+    *((record, replace(record, area="")) for record in RECORDS if isinstance(record, Interval)),
+]
+
+
+@pytest.mark.parametrize(("record", "today"), OLD, ids=[type(record).__name__ for record, _ in OLD])
+def test_bytes_of_version_1_are_read_with_defaults_and_ours_by_a_reader_of_version_1(
+    codec: Codec, record: Message, today: Message
+) -> None:
+    first = next(version for version in schemas.bundle() if version.name == type(record).__name__)
+    old = by_version(record, first)
+    assert first.version == 1
+    assert codec.decode(old) == today
+    with pytest.raises(UndecodableRecord):
+        codec.decode(old[:-1])
+    with pytest.raises(UndecodableRecord):
+        codec.decode(old + b"\0")
+    v1, v2 = (
+        parse_schema(schemas.without_logical_types(version.schema()))
+        for version in (first, schemas.current()[first.name])
+    )
+    seen = schemaless_reader(io.BytesIO(codec.encode(record)[5:]), v2, v1)
+    assert seen == schemaless_reader(io.BytesIO(old[5:]), v1, None)
 
 
 def assert_same_frame(got: Message, sent: Frame) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.calendar import unusable
 from pipeline.core.model import MachineConfig, Shift, SignalConfig
 from pipeline.errors import FactoryFileError
-from pipeline.factory import MACHINE_KEYS, dump, load, loads
+from pipeline.factory import MACHINE_KEYS, TOP_KEYS, dump, load, loads
+from pipeline.factory_levels import CALENDAR_KEYS
+from pipeline.reasons import LOSSES
 
 EXAMPLE = Path(__file__).parents[1] / "deploy/examples/factory.yaml"
 
@@ -108,6 +111,15 @@ MISTAKES = {
     "number with a unit": ("micro_stop_s: 120", "micro_stop_s: 120s", 24, "'120s' is not", "the number alone (120)"),
     "number in words": ("micro_stop_s: 120", "micro_stop_s: two", 24, "'two' is not a number of seconds", "in digits"),
     "number is a mapping": ("micro_stop_s: 120", "micro_stop_s: {A: 1}", 24, "this is a mapping", "number of seconds"),
+    "cycle of weeks": ("12.5", "604801", 23, "604801 is out of range", "above 0 to 604800"),
+    "no part per cycle": ("micro_stop_s: 120", "units_per_cycle: 0", 24, "0 is out of range", "parts per cycle from 1"),
+    "half a part": ("micro_stop_s: 120", "units_per_cycle: {A: 0.5}", 24, "0.5 is not a whole", "from 1 to 100000"),
+    "no parts": ("micro_stop_s: 120", "units_per_cycle: {}", 24, "no number of parts", '{"*": 2}'),
+    "split unknown": ("micro_stop_s: 120", "split: even", 24, "'even' is unknown", "none, proportional"),
+    "enterprise without a name": ("site: lyon", "site: lyon\nenterprise: {calendar: always}", 3, "`name` is", "add"),
+    "enterprise empty": ("site: lyon", "site: lyon\nenterprise:", 3, "nothing is given", "name of the enterprise"),
+    "inherit in words": ("body: {calendar: always}", "body: {calendar: {inherit: maybe}}", 16, "'maybe'", "true"),
+    "shifts empty": ("body: {calendar: always}", "body: {calendar: {shifts: []}}", 16, "is empty", "delete the key"),
     "no cycle at all": ('{A: 12.5, "*": 15}', "{}", 23, "no ideal cycle time", "seconds per part"),
     "stale after nothing": ("stale_after_s: 300", "stale_after_s: 0", 14, "0 is out of range", "above 0"),
     "mistake in unused defaults": ("  stale_after_s: 300", "  oee_target: x", 14, "'x' is not a target", "0 to 1"),
@@ -210,6 +222,7 @@ def test_a_good_file_resolves_every_machine() -> None:
         position=1,
         timezone="Europe/Paris",
         always=True,
+        calendar_level="area",
         ideal_cycle_us={"A": 12_500_000, "*": 15_000_000},
         micro_stop_ms=120_000,
         stale_after_ms=300_000,
@@ -223,6 +236,7 @@ def test_a_good_file_resolves_every_machine() -> None:
         area="finishing",
         timezone="Europe/Paris",
         always=False,
+        calendar_level="site",
         shifts=(Shift("early", "06:00", "14:00", (1, 2)), Shift("night", "22:00", "06:00")),
         breaks=(Shift("lunch", "12:00", "12:30"),),
         planned_down=((ten, ten + 1_800_000),),
@@ -271,11 +285,26 @@ def test_cycle_times_are_exact() -> None:
     assert loads(text).machines["cut"].ideal_cycle_us == {"A": 12_345_678, "*": 1}
 
 
+def test_parts_per_cycle_and_how_sparse_totals_are_spread() -> None:
+    text = GOOD.replace("micro_stop_s: 120", 'units_per_cycle: {A: 2, "*": 1}\n    split: proportional')
+    text = text.replace("weld-b: {}", "weld-b: {units_per_cycle: 4, split: none}")
+    machines = loads(text).machines
+    assert (machines["cut"].units_per_cycle, machines["cut"].count_split) == ({"A": 2, "*": 1}, "proportional")
+    assert (machines["weld-b"].units_per_cycle, machines["weld-b"].count_split) == ({"*": 4}, "")
+    assert loads(dump(loads(text))).machines == machines
+
+
+def test_what_the_file_may_say_the_engine_can_reckon_with() -> None:
+    text = GOOD.replace("12.5", "604800").replace("micro_stop_s: 120", "units_per_cycle: 100000")
+    assert unusable(loads(text).machines["cut"]) == ""
+
+
 def test_the_documentation_names_every_key_and_its_example_works() -> None:
     page = (EXAMPLE.parents[2] / "docs/factory.md").read_text(encoding="utf-8")
-    keys = ["version", "site", "timezone", "calendar", "defaults", "areas", "lines", "machines", "stations", "area"]
-    keys += [*MACHINE_KEYS, "unit", "low", "high", "flatline_s", "learn"]
-    keys += ["shifts", "breaks", "planned_down", "closed", "name", "start", "end", "days", "from", "to"]
+    keys = [*TOP_KEYS, *MACHINE_KEYS, *CALENDAR_KEYS, *LOSSES, "stations", "area"]
+    keys += ["unit", "low", "high", "flatline_s", "learn", "loss", "name", "start", "end", "days", "from", "to", "on"]
+    keys += ["country", "subdivision", "years", "except"]
     assert [key for key in keys if f"`{key}`" not in page] == []
+    assert [meaning for meaning in LOSSES.values() if meaning not in page] == []
     example = page.split("```yaml\n")[1].split("```")[0]
     assert loads(example).machines["cut"].ideal_cycle_us == {"*": 12_500_000}

@@ -7,11 +7,12 @@ import re
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 
-# setting -> (table, column whose age counts). Hours, losses by hour, corrections and files are kept for ever.
+# setting -> (table, column whose age counts). Hours, losses by hour, corrections and files are kept for ever. Results age
+# from when they became known: an old log that is read today keeps its minutes until its hours have been summed.
 KEPT: dict[str, tuple[tuple[str, str], ...]] = {
     "keep_telemetry_days": (("telemetry", "ts"), ("events", "ts"), ("counts", "ts")),
-    "keep_minutes_days": (("oee_facts", "window_start"), ("intervals", "start")),
-    "keep_revisions_days": (("oee_revisions", "window_start"),),
+    "keep_minutes_days": (("oee_facts", "known_at"), ("intervals", "known_at")),
+    "keep_revisions_days": (("oee_revisions", "known_at"),),
 }
 
 

@@ -96,8 +96,8 @@ class Load:
             for version in range(3):
                 self._fact(machine, at, version)
             self._put("intervals", machine, Interval(
-                machine, "lyon", "", "L1", at, at + 60_000, "running", "apt", None, False, False, False, "", "early", DAY,
-                "A", "", at + 60_000,
+                machine, "lyon", "", "L1", at, at + 60_000, "running", "apt", None, False, False, False, "", "early",
+                DAY, "A", "", at + 60_000,
             ))  # fmt: skip
             self.want["intervals"][machine, at, at + 60_000, "running"] += 1
         if step % 20 == 0:

@@ -194,8 +194,8 @@ def test_edges(store: Store, numbers: dict[str, Any], want: tuple[float | None, 
 
 
 def interval(start: int, end: int | None, state: str, element: str, known: int = 0, **more: Any) -> Interval:
-    usual = Interval("m", "lyon", "", "L1", start, end, state, element, None, False, False, False, "", "early", 20_514, "A",
-                     "", start + known)  # fmt: skip
+    usual = Interval("m", "lyon", "", "L1", start, end, state, element, None, False, False, False, "", "early", 20_514,
+                     "A", "", start + known)  # fmt: skip
     return replace(usual, **more)
 
 

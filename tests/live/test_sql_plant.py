@@ -100,8 +100,11 @@ def test_downtime_and_waterfall_agree_with_the_facts(plant: tuple[Store, Setting
 @pytest.mark.parametrize("level", ["machine", "line", "area", "site", "enterprise"])
 def test_what_changed_oee_adds_up_exactly(plant: tuple[Store, Settings], level: str, profile: str) -> None:
     store, _ = plant
-    rows = told(store, f"""SELECT * FROM oee_change(level = '{level}', profile = '{profile}', start_1 = {at(T0)},
-        end_1 = {at(T0 + HOUR)}, start_2 = {at(T0 + HOUR)}, end_2 = {at(T0 + 2 * HOUR)})""")
+    rows = told(
+        store,
+        f"""SELECT * FROM oee_change(level = '{level}', profile = '{profile}', start_1 = {at(T0)},
+        end_1 = {at(T0 + HOUR)}, start_2 = {at(T0 + HOUR)}, end_2 = {at(T0 + 2 * HOUR)})""",
+    )
     places = {(row["site"], row["area"], row["line"], row["machine"]) for row in rows}
     assert len(places) == {"machine": 12, "line": 2, "area": 2, "site": 1, "enterprise": 1}[level]
     for place in places:
@@ -133,8 +136,11 @@ def test_a_reason_given_afterwards_has_its_name_and_big_loss(plant: tuple[Store,
     store, _ = plant
     [kept] = queries.ask(store, "corrections").dicts()
     assert (kept["id"], kept["reason"], kept["issued_by"]) == ("lyon-L1-saw/1", "no operator", "ann")
-    states = told(store, f"""SELECT DISTINCT reason FROM timeline WHERE machine = 'lyon-L1-saw'
-        AND start >= {at(T0 + 20 * MINUTE)} AND until <= {at(T0 + 30 * MINUTE)}""")
+    states = told(
+        store,
+        f"""SELECT DISTINCT reason FROM timeline WHERE machine = 'lyon-L1-saw'
+        AND start >= {at(T0 + 20 * MINUTE)} AND until <= {at(T0 + 30 * MINUTE)}""",
+    )
     assert [row["reason"] for row in states] == ["no operator"]
     tree = {row["code"]: (row["name"], row["path"], row["loss"]) for row in queries.ask(store, "reasons").dicts()}
     assert tree["no operator"] == ("Nobody there", "organisation > no operator", "idling")
