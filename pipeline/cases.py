@@ -79,6 +79,10 @@ class CaseFile:
     events: Sequence[Case]
 
     @property
+    def theme(self) -> str:
+        return self.path.stem
+
+    @property
     def cases(self) -> list[Case]:
         return [*self.aggregate, *self.events]
 
@@ -146,6 +150,12 @@ def _check_case(case: Case, seen: set[str], where: str) -> None:
     if case["id"] in seen:
         _refuse(where, "a case with this id stands above")
     seen.add(case["id"])
+    numbers = [case[name] for name in ("pbt", "run", "t", "tol") if name in case]
+    numbers += [number for part in case.get("parts", []) for number in _typed(part, list, f"{where}.parts")]
+    if not all(isinstance(number, int | float) for number in numbers) or any(
+        len(p) != 3 for p in case.get("parts", [])
+    ):
+        _refuse(where, "give numbers, and parts as [ideal cycle time, total, good]")
     if "pbt" not in case and ("refused" in case) == ("windows" in case):
         _refuse(where, "give either `windows` or `refused`")
     for place, event in enumerate(case.get("events", []), 1):
@@ -154,7 +164,7 @@ def _check_case(case: Case, seen: set[str], where: str) -> None:
             _refuse(f"{where}.events[{place}]", f"give one of {', '.join(SAYS)} (product and order may stand together)")
     for place, window in enumerate(case.get("windows", [case] if "expect" in case else []), 1):
         known = LINE_COLUMNS if "line" in window else COLUMNS
-        unknown = sorted(set(window["expect"]) - known)
+        unknown = sorted(set(_typed(window["expect"], dict, where)) - known)
         if unknown:
             _refuse(f"{where}.windows[{place}]", f"{', '.join(unknown)}: no column that a case can expect here")
         if window is not case and not ({"from", "to"} <= window.keys()) ^ ({"shift", "date"} <= window.keys()):
@@ -287,5 +297,5 @@ def instant(text: str) -> int:
         if at.tzinfo is None:
             raise ValueError("no offset")
         return round(at.astimezone(UTC).timestamp() * 1000)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{text!r} is no moment such as 2026-03-02T10:00:00Z ({error})") from None

@@ -44,7 +44,7 @@ class Effect:
 
 
 def places(store: Store, machines: Sequence[str], line: str = "", site: str = "") -> list[Place]:
-    """The machines that are named, or all of a line or site. Raises UsageError when one is unknown, or none is found."""
+    """The machines that are named, or all of a line or site. Raises UsageError when one is unknown or none found."""
     known = [Place(row["machine"], row["site"], row["line"], row["timezone"]) for row in ask(store, "factory").dicts()]
     missing = set(machines) - {place.machine for place in known}
     if missing:
@@ -80,12 +80,12 @@ def stop_at(store: Store, place: Place, at: int) -> tuple[int, int]:
     """Start and end of the stop, or of the state that is none, in which an instant lies. Raises UsageError."""
     sql = (
         "SELECT toUnixTimestamp64Milli(min(start)), toUnixTimestamp64Milli(max(until)) FROM timeline"
-        " WHERE machine = {machine:String} AND (stop, if(stop IS NULL, start, NULL)) IN"
-        " (SELECT stop, if(stop IS NULL, start, NULL) FROM timeline WHERE machine = {machine:String}"
-        "  AND start <= {at:DateTime64(3, 'UTC')} AND until > {at:DateTime64(3, 'UTC')} LIMIT 1)"
+        " WHERE machine = {machine:String} AND coalesce(stop, start) IN"
+        " (SELECT coalesce(stop, start) FROM timeline WHERE machine = {machine:String}"
+        "  AND toUnixTimestamp64Milli(start) <= {at:Int64} AND toUnixTimestamp64Milli(until) > {at:Int64})"
         " HAVING count() > 0"
     )
-    rows = store.query(sql, {"machine": place.machine, "at": at / 1000}).result_rows
+    rows = store.query(sql, {"machine": place.machine, "at": at}).result_rows
     if not rows:
         raise UsageError(
             f"nothing is known of {place.machine} at that moment; `openoee query timeline` shows its stops"
@@ -137,7 +137,7 @@ def effect(store: Store, sent: Sequence[tuple[str, Correction]], issued: int, pa
     machines = [machine for machine, _ in sent]
     deadline = time.monotonic() + patience_s
     while True:
-        values: dict[str, Any] = {"machines": machines, "issued": issued / 1000, "ids": [c.id for _, c in sent]}
+        values: dict[str, Any] = {"machines": machines, "issued": issued, "ids": [c.id for _, c in sent]}
         facts, intervals, told = store.query(EFFECT, values).result_rows[0]
         refused = {
             machine: detail
@@ -153,13 +153,13 @@ def effect(store: Store, sent: Sequence[tuple[str, Correction]], issued: int, pa
 EFFECT = """
 SELECT
     (SELECT count() FROM facts WHERE machine IN {machines:Array(String)} AND reason = 'correction'
-       AND known_at >= {issued:DateTime64(3, 'UTC')}),
+       AND toUnixTimestamp64Milli(known_at) >= {issued:Int64}),
     (SELECT count() FROM timeline WHERE machine IN {machines:Array(String)}
-       AND known_at >= {issued:DateTime64(3, 'UTC')}),
+       AND toUnixTimestamp64Milli(known_at) >= {issued:Int64}),
     (SELECT uniqExact(id) FROM corrections WHERE id IN {ids:Array(String)}
-       AND issued >= {issued:DateTime64(3, 'UTC')})
+       AND toUnixTimestamp64Milli(issued) >= {issued:Int64})
 """
 REFUSED = """
 SELECT machine, detail FROM parked
-WHERE machine IN {machines:Array(String)} AND arrived >= {issued:DateTime64(3, 'UTC')}
+WHERE machine IN {machines:Array(String)} AND toUnixTimestamp64Milli(arrived) >= {issued:Int64}
 """

@@ -64,7 +64,8 @@ class Factory:
             places = sorted({config.position for config in members.values()})
             stations = tuple(tuple(n for n, c in members.items() if c.position == place) for place in places)
             lines[line] = Line(line, stations, named[stations[-1][0]].area)
-        return cls(site, timezone, named, lines, calendars=calendars)
+        enterprise = next((config.enterprise for config in named.values() if config.enterprise), "")
+        return cls(site, timezone, named, lines, enterprise=enterprise, calendars=calendars)
 
 
 def load(path: Path | str, year: int | None = None) -> Factory:

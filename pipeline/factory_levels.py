@@ -188,8 +188,11 @@ def shared(site: str, machines: Mapping[str, MachineConfig]) -> tuple[dict[str, 
     if any(config.above or config.calendar_level != "machine" for config in machines.values()):
         for name, config in machines.items():
             names = dict(keys_of(name, config.line, config.area, site, config.enterprise))
-            for level, calendar in written(config):
-                calendars.setdefault((level, names.get(level, "")), calendar)
+            stack = written(config)
+            for level, calendar in stack:
+                key = level, names.get(level, "")
+                inherits = level != stack[-1][0] or (key in calendars and calendars[key].inherit)
+                calendars[key] = replace(calendar, inherit=inherits or calendar == ALWAYS)
         return placed, calendars
     own = {name: written(config)[0][1] for name, config in machines.items()}
     base = next(iter(own.values()), ALWAYS)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.cases import Case, CaseFile, Window, factory, records, window_ms, windows
 from pipeline.core.model import FACTS, Emitted, MachineConfig, OeeFact, Record
 from pipeline.core.oee import NOT_IN_FACTORY, line_ideal_us, line_oee, ratios, summed, why_null
 from pipeline.core.settings import EngineSettings
-from pipeline.errors import FactoryFileError
+from pipeline.errors import FactoryFileError, UsageError
 from pipeline.replay import current, run
 
 TOLERANCE = 5e-6
@@ -36,6 +36,19 @@ class Difference:
         return f"{self.case}, {self.where}: {self.column} expected {self.expected}, got {self.got}"
 
 
+@dataclass
+class Result:
+    """What became of a case. `unverified`: windows about which nothing could be asked."""
+
+    case: str
+    differences: list[Difference] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return not self.differences and not self.unverified
+
+
 @dataclass(frozen=True)
 class Played:
     """An event case that went through the engine: what it was told, and every row that it gave."""
@@ -47,14 +60,14 @@ class Played:
     emitted: Emitted
 
 
-def verify(file: CaseFile) -> Iterator[tuple[str, list[Difference]]]:
-    """(id, differences) of every case; no differences: it passes. Raises UsageError for a case that cannot be read."""
+def verify(file: CaseFile) -> Iterator[Result]:
+    """The result of every case. Raises UsageError for a case that cannot be read."""
     for case in file.aggregate:
         facts = summed(aggregate_rows(case, case["id"]))
         figures = {**facts, **ratios(facts), "oee_null": why_null(facts)}
-        yield case["id"], list(compare(case, "aggregate", figures, case["expect"]))
+        yield Result(case["id"], list(compare(case, "aggregate", figures, case["expect"])))
     for case in file.events:
-        yield case["id"], list(_events(case))
+        yield _events(case)
 
 
 def aggregate_rows(case: Case, machine: str, site: str = "", start: int = 0) -> list[OeeFact]:
@@ -79,9 +92,12 @@ def aggregate_rows(case: Case, machine: str, site: str = "", start: int = 0) -> 
 
 def play(case: Case, events: Sequence[Case], site: str = "case", prefix: str = "") -> Played:
     """Let the engine fold a case. Raises FactoryFileError when its factory file is refused, UsageError."""
-    configs = factory(case, site, prefix).machines
-    found = windows(case, configs, prefix)
-    log = list(records(case, configs, found, events, prefix))
+    try:
+        configs = factory(case, site, prefix).machines
+        found = windows(case, configs, prefix)
+        log = list(records(case, configs, found, events, prefix))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{case['id']}: this case makes no sense ({error!r}); see docs/oee-cases.md") from None
     settings = replace(PERMISSIVE, window_ms=window_ms(found))
     return Played(case, configs, found, log, run(log, settings))
 
@@ -97,10 +113,18 @@ def refused(case: Case) -> Iterator[Difference]:
         yield Difference(case["id"], "loading", "refused", case["refused"], "loaded")
 
 
-def _events(case: Case) -> Iterator[Difference]:
+def cuts_rows(window: Window, length: int) -> str:
+    """Why rows of this length cannot say anything about a window; empty when they can."""
+    if window.start % length or window.end % length:
+        return f"{window}: its borders lie within a second, the shortest row that there is"
+    return ""
+
+
+def _events(case: Case) -> Result:
+    result = Result(case["id"])
     if "refused" in case:
-        yield from refused(case)
-        return
+        result.differences.extend(refused(case))
+        return result
     orders = [list(case["events"])]
     if case.get("shuffle"):
         orders += [random.Random(seed).sample(orders[0], len(orders[0])) for seed in range(OTHER_ORDERS)]
@@ -108,13 +132,23 @@ def _events(case: Case) -> Iterator[Difference]:
         try:
             played = play(case, events)
         except FactoryFileError as error:
-            yield Difference(case["id"], "loading", "refused", "nothing", str(error))
-            return
-        rows = current(played.emitted.facts)
-        found = [each for window in played.windows for each in _window(played, rows, window)]
-        yield from found
-        if found:
-            return
+            result.differences.append(Difference(case["id"], "loading", "refused", "nothing", str(error)))
+            return result
+        rows, length = current(played.emitted.facts), window_ms(played.windows)
+        result.unverified = [why for window in played.windows if (why := cuts_rows(window, length))]
+        for window in played.windows:
+            if not cuts_rows(window, length):
+                result.differences.extend(_window(played, rows, window))
+        if result.differences:
+            result.differences.extend(left_out(played))
+            break
+    return result
+
+
+def left_out(played: Played) -> Iterator[Difference]:
+    """What the engine did not take, where a case fails: mostly it is a slip of the pen."""
+    for letter in played.emitted.dead_letters:
+        yield Difference(played.case["id"], "the log", "entries left out", "none", f"{letter.reason}, {letter.detail}")
 
 
 def _window(played: Played, rows: Sequence[OeeFact], window: Window) -> Iterator[Difference]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,13 +21,28 @@ from pipeline.settings import Settings
 from pipeline.store import migrate
 from pipeline.store.client import Store
 from pipeline.store.hours import Touched
-from pipeline.verify import PERMISSIVE, SUSPECT, Difference, Played, aggregate_rows, compare, judge, play, refused
+from pipeline.verify import (
+    PERMISSIVE,
+    SUSPECT,
+    Difference,
+    Played,
+    Result,
+    aggregate_rows,
+    compare,
+    cuts_rows,
+    judge,
+    play,
+    refused,
+)
 
 AT_ONCE = 16  # questions put in one statement
 AGGREGATES_AT = 1_767_571_200_000  # 2026-01-05T00:00:00Z, where the rows of aggregate cases stand
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-OF_MACHINE = ("machine", "product", "order", "shift", "period", "flags", SUSPECT, *sorted(COLUMNS))
-OF_LINE = ("site", "line", "period", *sorted(LINE_COLUMNS))
+COLUMNS_OF = {
+    "oee_by": ", ".join(("machine", "product", "order", "shift", "period", "flags", SUSPECT, *sorted(COLUMNS))),
+    "line_oee_by": ", ".join(("site", "line", "period", *sorted(LINE_COLUMNS))),
+}
+Put = Callable[..., None]
 PERIODS: dict[str, Callable[[OeeFact], int]] = {
     "hour": lambda row: row.window_start // HOUR_MS * HOUR_MS,
     "day": lambda row: row.local_date * DAY_MS,
@@ -60,21 +75,13 @@ class Check:
     said: str
 
 
-@dataclass
-class Result:
-    """What became of a case. `unverified`: windows that the rows of the store cannot answer."""
-
-    case: str
-    differences: list[Difference] = field(default_factory=list)
-    unverified: list[str] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-
-def verify(files: Sequence[CaseFile], settings: Settings, keep: bool = False) -> list[list[Result]]:
+def verify(
+    files: Sequence[CaseFile], settings: Settings, keep: bool = False, tell: Callable[[str], None] = print
+) -> list[list[Result]]:
     """Results of every case, file by file, from rows that are written at once and deleted afterwards, unless kept.
 
-    They stand under sites and machines that begin with a word of their own. Raises StoreUnavailable, StoreRefused,
-    UsageError.
+    They stand under sites and machines that begin with a word of their own; `tell` says it when they stay. Raises
+    StoreUnavailable, StoreRefused, UsageError.
     """
     run = f"verify-{secrets.token_hex(4)}"
     with closing(Store(settings)) as store:
@@ -85,62 +92,54 @@ def verify(files: Sequence[CaseFile], settings: Settings, keep: bool = False) ->
             rows.add(arrived, message)
             touched.add(message)
 
-        results = [_results(file, f"{run}-{number}", put) for number, file in enumerate(files)]
+        found = [_results(file, f"{run}-{number}", put) for number, file in enumerate(files)]
         try:
             for name, table in rows.tables():
                 store.insert(name, table, None)
             touched.settle(store, run)
-            _ask(store, run, [check for found in results for result in found for check in result.checks], results)
+            _ask(store, run, [one for of_file in found for one in of_file])
         finally:
-            if not keep:
-                _delete(store, run)
-    return results
+            if keep or not _deleted(store, run):
+                tell(f"the rows stay in database {store.database}, under sites and machines that begin with {run}")
+    return [[result for result, _ in of_file] for of_file in found]
 
 
-def _results(file: CaseFile, run: str, put: Callable[..., None]) -> list[Result]:
-    found = []
-    for number, case in enumerate(file.aggregate):
-        found.append(_aggregate(case, f"{run}-a{number}", put))
-    for number, case in enumerate(file.events):
-        found.append(_events(case, f"{run}-{number}", put))
-    return found
+def _results(file: CaseFile, run: str, put: Put) -> list[tuple[Result, list[Check]]]:
+    """Put the rows of every case; its result so far, and what there is to ask."""
+    aggregate = [_aggregate(case, f"{run}-a{number}", put) for number, case in enumerate(file.aggregate)]
+    return aggregate + [_events(case, f"{run}-{number}", put) for number, case in enumerate(file.events)]
 
 
-def _aggregate(case: Case, site: str, put: Callable[..., None]) -> Result:
+def _aggregate(case: Case, site: str, put: Put) -> tuple[Result, list[Check]]:
     for row in aggregate_rows(case, site, site, AGGREGATES_AT):
         put(row)
     judged = partial(_compared, case)
-    return Result(case["id"], checks=[Check(Question("oee_by"), {"machine": site}, judged, "aggregate")])
+    return Result(case["id"]), [Check(Question("oee_by"), {"machine": site}, judged, "aggregate")]
 
 
 def _compared(case: Case, row: Mapping[str, Any]) -> Iterator[Difference]:
     return compare(case, "aggregate", row, case["expect"])
 
 
-def _events(case: Case, site: str, put: Callable[..., None]) -> Result:
-    result = Result(case["id"])
+def _events(case: Case, site: str, put: Put) -> tuple[Result, list[Check]]:
+    result, prefix = Result(case["id"]), f"{site}."
     if "refused" in case:
         result.differences.extend(refused(case))
-        return result
-    prefix = f"{site}."
+        return result, []
     try:
         played = play(case, case["events"], site, prefix)
     except FactoryFileError as error:
         result.differences.append(Difference(case["id"], "loading", "refused", "nothing", str(error)))
-        return result
+        return result, []
     for record in played.log:
         put(record.message, record.arrived)
-    for made in (played.emitted.facts, played.emitted.intervals, played.emitted.anomalies, played.emitted.dead_letters):
-        for row in made:
-            put(row)
-    length = window_ms(played.windows)
-    rows = current(played.emitted.facts)
-    for window in played.windows:
-        if window.start % length or window.end % length:
-            result.unverified.append(f"{window}: its borders cut a row of {length / 1000:g} s")
-        else:
-            result.checks.extend(_checks(played, window, rows, site, prefix))
-    return result
+    made = played.emitted
+    for row in (*made.facts, *made.intervals, *made.anomalies, *made.dead_letters):
+        put(row)
+    rows, length = current(made.facts), window_ms(played.windows)
+    result.unverified = [why for window in played.windows if (why := cuts_rows(window, length))]
+    asked = [window for window in played.windows if not cuts_rows(window, length)]
+    return result, [check for window in asked for check in _checks(played, window, rows, site, prefix)]
 
 
 def _checks(played: Played, window: Window, rows: Sequence[OeeFact], site: str, prefix: str) -> Iterator[Check]:
@@ -148,19 +147,20 @@ def _checks(played: Played, window: Window, rows: Sequence[OeeFact], site: str, 
     machine = prefix + window.machine
     asked = {name: said[name] for name in ("product", "order") if name in said}
     if window.line:
-        wanted, view = {"site": site, "line": window.line}, "line_oee_by"
-    else:
-        wanted, view = {"machine": machine, **asked}, "oee_by"
-        rows = [row for row in rows if row.machine == machine]
-    question, period = _question(view, "order" if "order" in asked else "product" if asked else "total", window, rows)
+        question = Question("line_oee_by", "total", _text(window.start), _text(window.end))
+        yield Check(question, {"site": site, "line": window.line}, judged, str(window))
+        return
+    grain = "order" if "order" in asked else "product" if asked else "total"
+    question, period = _question(grain, window, [row for row in rows if row.machine == machine])
+    wanted = {"machine": machine, **asked}
     yield Check(question, wanted | period, judged, str(window))
-    if "shift" in said and not asked and not window.line:  # the view by shift has to say the same
+    if "shift" in said and not asked:  # the view by shift has to say the same
         shift = {"shift": said["shift"], "period": datetime.fromisoformat(said["date"]).replace(tzinfo=UTC)}
-        yield Check(Question(view, "shift"), wanted | shift, judged, f"{window} by shift")
+        yield Check(Question("oee_by", "shift"), wanted | shift, judged, f"{window} by shift")
 
 
-def _question(view: str, grain: str, window: Window, rows: Sequence[OeeFact]) -> tuple[Question, dict[str, Any]]:
-    """What to ask about a window, and the period of the row that answers it.
+def _question(grain: str, window: Window, rows: Sequence[OeeFact]) -> tuple[Question, dict[str, Any]]:
+    """What to ask about a window of a machine with these rows, and the period of the row that answers it.
 
     Planning such a question costs more than answering it, so windows share one where they can: those that hold all that
     their machine ever did, or all that it did in one hour or on one local day.
@@ -168,12 +168,12 @@ def _question(view: str, grain: str, window: Window, rows: Sequence[OeeFact]) ->
     inside = [row for row in rows if window.start <= row.segment_start and row.segment_end <= window.end]
     outside = [row for row in rows if not (window.start <= row.segment_start and row.segment_end <= window.end)]
     if not outside:
-        return Question(view, grain), {}
+        return Question("oee_by", grain), {}
     for name, period in PERIODS.items() if grain == "total" else ():
         found = {period(row) for row in inside}
         if len(found) == 1 and found.isdisjoint(map(period, outside)):
-            return Question(view, name), {"period": datetime.fromtimestamp(found.pop() / 1000, UTC)}
-    return Question(view, grain, _text(window.start), _text(window.end)), {}
+            return Question("oee_by", name), {"period": datetime.fromtimestamp(found.pop() / 1000, UTC)}
+    return Question("oee_by", grain, _text(window.start), _text(window.end)), {}
 
 
 def _judged(case: Case, window: Window, row: Mapping[str, Any]) -> Iterator[Difference]:
@@ -181,21 +181,20 @@ def _judged(case: Case, window: Window, row: Mapping[str, Any]) -> Iterator[Diff
     return judge(case, window, row, flags)
 
 
-def _ask(store: Store, run: str, checks: Sequence[Check], results: Sequence[Sequence[Result]]) -> None:
+def _ask(store: Store, run: str, found: Sequence[tuple[Result, list[Check]]]) -> None:
     """Put every question once, several in a statement, and judge the rows that answer them."""
-    answers: dict[Question, list[dict[str, Any]]] = {check.question: [] for check in checks}
-    columns = {"oee_by": ", ".join(OF_MACHINE), "line_oee_by": ", ".join(OF_LINE)}
-    for view in columns:
+    answers: dict[Question, list[dict[str, Any]]] = {check.question: [] for _, checks in found for check in checks}
+    for view, columns in COLUMNS_OF.items():
         questions = [question for question in answers if question.view == view]
         for place in range(0, len(questions), AT_ONCE):
             part = questions[place : place + AT_ONCE]
-            sql = " UNION ALL ".join(question.sql(number, columns[view]) for number, question in enumerate(part))
+            sql = " UNION ALL ".join(question.sql(number, columns) for number, question in enumerate(part))
             answer = store.query(sql, {"run": run})
             for row in answer.result_rows:
                 named = dict(zip(answer.column_names, row, strict=True))
                 answers[part[named["question"]]].append(named)
-    for result in (result for found in results for result in found):
-        for check in result.checks:
+    for result, checks in found:
+        for check in checks:
             result.differences.extend(_judge(check, answers[check.question], result.case))
 
 
@@ -213,17 +212,18 @@ def _same(mine: Any, wanted: Any) -> bool:
     return bool(mine == wanted)
 
 
-def _delete(store: Store, run: str) -> None:
-    """Take away the rows of a run from every table that knows machines."""
+def _deleted(store: Store, run: str) -> bool:
+    """Take away the rows of a run from every table that knows machines; False without the right to do so."""
     tables = store.query(
         "SELECT table FROM system.columns WHERE database = currentDatabase() AND name = 'machine' AND table IN"
         " (SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree')"
     ).result_rows
-    for (table,) in tables:
-        try:
+    try:
+        for (table,) in tables:
             store.command(f"DELETE FROM {table} WHERE startsWith(machine, {{run:String}})", {"run": run})
-        except StoreRefused:
-            return  # without the right to delete the rows stay, under their own site
+    except StoreRefused:
+        return False
+    return True
 
 
 def _text(at: int) -> str:

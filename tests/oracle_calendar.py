@@ -16,12 +16,14 @@ EPOCH = date(1970, 1, 1).toordinal()
 
 def wall(zone: str, at: int) -> datetime:
     """What a clock on the wall shows."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    )
 
 
 @lru_cache(maxsize=100_000)
 def instant(zone: str, day: date, clock: str) -> int:
-    """The first instant at which the clock shows that time or a later one: right in gaps, right when it shows it twice."""
+    """The first instant at which the clock shows that time or a later one: so in gaps, so where a time comes twice."""
     hour, minute = clock.split(":")
     wanted = datetime(day.year, day.month, day.day) + timedelta(hours=int(hour), minutes=int(minute))
     at = int((wanted - timedelta(hours=4)).replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1000

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from oracle_plants import MINUTE, PRODUCTS, SPARED, factory, mild
+
 from pipeline.core.model import (
     STATES,
-    CalendarException,
-    CalendarLevel,
     Context,
     Control,
     Correction,
@@ -19,41 +19,38 @@ from pipeline.core.model import (
     EndOfSource,
     Frame,
     MachineConfig,
-    Shift,
     StateChange,
 )
 
-MINUTE = 60_000
 DAY_MS = 1440 * MINUTE
-PRODUCTS = ("A", "B", "C", "Z")
 CLOCKS_CHANGE = {
     "Europe/Berlin": ("2026-03-29", "2026-10-25"),
     "America/New_York": ("2026-03-08", "2026-11-01"),
     "Australia/Lord_Howe": ("2026-04-05", "2026-10-04"),
     "UTC": ("2026-02-28", "2026-12-31"),
 }
+WORDS = ("state", "calendar", "product", "order", "parts", "ideal", "reason")
 OFTEN = ("running", "running", "running", "stopped", "stopped", "fault", "fault", "idle", "setup")
 
 
 @dataclass
 class Day:
-    """A log in order of arrival, and how the engine is to be set."""
+    """A log in order of arrival, from `start` to `end`, and how the engine is to be set."""
 
     messages: list[Frame | Control]
     window_ms: int
-    zone: str
+    lateness_ms: int
     start: int
     end: int
-    lateness_ms: int
 
     def told(self) -> dict[str, object]:
         """Everything, as plain values that JSON can hold."""
         listed = [{type(said).__name__: asdict(said)} for said in self.messages]
-        return {"zone": self.zone, "window_ms": self.window_ms, "start": self.start, "messages": listed}
+        return {**asdict(replace(self, messages=[])), "messages": listed}
 
 
-def day(dice: random.Random, most: int = 200) -> Day:
-    """A day of a machine with up to `most` events."""
+def day(dice: random.Random, most: int = 200, spared: Collection[str] = SPARED) -> Day:
+    """A day of a machine with up to `most` events, without what is `spared`."""
     zone = dice.choice(tuple(CLOCKS_CHANGE))
     on = date.fromisoformat(dice.choice(CLOCKS_CHANGE[zone]))
     if dice.random() < 0.5:
@@ -65,98 +62,23 @@ def day(dice: random.Random, most: int = 200) -> Day:
     end = start + span
     if dice.random() < 0.8:
         end -= end % (15 * MINUTE)
-    configs = factory(dice, zone, on, start, end)
-    times = instants(dice, [*configs, MachineConfig()][0], start, end, dice.randint(min(20, most), most))
-    frames = said(dice, [*configs, MachineConfig()][0], times, start)
+    plants = [mild(config, spared) for config in factory(dice, zone, on, start, end)]
+    first = plants[0] if plants else MachineConfig()
+    times = instants(dice, first, start, end, dice.randint(min(20, most), most))
+    plants[1:] = [moved(dice, config, times) for config in plants[1:]]
+    frames = said(dice, first, times, start)
     corrections = corrected(dice, times, start, end)
-    controls = [Control("m", f"config-{n}", 0, "t", config) for n, config in enumerate(configs)]
+    controls = [Control("m", f"config-{n}", 0, "t", config) for n, config in enumerate(plants)]
     controls += [Control("m", f"correction-{n}", 0, "t", one) for n, one in enumerate(corrections)]
-    closing = Control("m", "end", 0, "t", EndOfSource("plc", end))
-    return Day(arrival(dice, frames, controls, closing), window, zone, start, end, dice.choice((30_000, 60 * 60 * MINUTE)))
+    lateness = 60 * 60 * MINUTE if dice.random() < 0.5 or "restating" in spared else 30_000
+    log = arrival(dice, frames, controls, Control("m", "end", 0, "t", EndOfSource("plc", end)))
+    return Day(log, window, lateness, start, end)
 
 
-# Calendars and configurations
-
-
-def clock(minutes: int) -> str:
-    return f"{minutes // 60:02d}:{minutes % 60:02d}"
-
-
-def arcs(dice: random.Random, cuts: Sequence[int], prefix: str, share: float) -> tuple[Shift, ...]:
-    """Some of the stretches between cuts of the clock; the last one runs over midnight."""
-    found = []
-    for place, cut in enumerate(cuts):
-        days = tuple(dice.sample(range(1, 8), dice.randint(4, 7))) if dice.random() < 0.2 else tuple(range(1, 8))
-        if dice.random() < share:
-            found.append(Shift(f"{prefix}{place}", clock(cut), clock(cuts[(place + 1) % len(cuts)]), tuple(sorted(days))))
-    return tuple(found)
-
-
-def level(dice: random.Random, name: str, on: date, start: int, end: int) -> CalendarLevel:
-    """A calendar of one level, its shifts apart from each other, its planned stops not."""
-    cuts = sorted({dice.choice((0, 90, 120, 150, 360, 840, 1320, 5 * dice.randint(0, 287))) for _ in range(dice.randint(1, 4))})
-    nearby = [(on + timedelta(days=n)).isoformat() for n in (-1, 0, 1)]
-    exceptions = ()
-    if dice.random() < 0.2:
-        first, last = sorted((dice.choice(nearby), dice.choice(nearby)))
-        exceptions = (CalendarException(first, last, arcs(dice, cuts, f"{name}-x", 0.6), breaks(dice)),)
-    always = dice.random() < 0.25
-    if always:  # TODO engine: the shifts of an exception do not take the place of `always`, its breaks do
-        exceptions = tuple(replace(one, shifts=(Shift("", "00:00", "00:00"),)) for one in exceptions)
-    stops = []
-    for _ in range(dice.choice((0, 0, 1, 3))):
-        at = dice.randint(start - 60 * MINUTE, end)
-        stops.append((at, at + dice.randint(1, 180 * MINUTE)))
-    closed = tuple(one for one in nearby if dice.random() < 0.08)
-    shifts = () if always else arcs(dice, cuts, f"{name}-", 0.8)
-    return CalendarLevel(name, always, shifts, breaks(dice), tuple(stops), closed, exceptions)
-
-
-def breaks(dice: random.Random) -> tuple[Shift, ...]:
-    """Recurring planned stops, overlapping if it so happens."""
-    found = []
-    for place in range(dice.choice((0, 0, 1, 2, 4))):
-        at = dice.choice((0, 145, 1430, dice.randint(0, 1439)))
-        found.append(Shift(f"break{place}", clock(at), clock((at + dice.choice((5, 15, 30, 90))) % 1440)))
-    return tuple(found)
-
-
-def factory(dice: random.Random, zone: str, on: date, start: int, end: int) -> list[MachineConfig]:
-    """One configuration, or several that follow each other."""
-    if dice.random() < 0.03:
-        return []
-    names = [name for name in ("machine", "line", "area", "site", "enterprise") if dice.random() < 0.4] or ["site"]
-    if dice.random() < 0.5:
-        names = names[:1]
-    found: list[MachineConfig] = []
-    for number in range(dice.choice((1, 1, 1, 2, 3))):
-        own, *above = (level(dice, name, on, start, end) for name in names)
-        if number and dice.random() < 0.5:  # the same plant, but for some of its figures
-            config = found[-1]
-        else:
-            config = MachineConfig(
-                always=own.always, shifts=own.shifts, planned_down=own.planned_down, breaks=own.breaks, closed=own.closed,
-                exceptions=own.exceptions, calendar_level=own.level, above=tuple(above), timezone=zone,
-                site="s", area=dice.choice(("", "hall")), line=dice.choice(("", "l1", "l1")),
-            )  # fmt: skip
-        if not number and dice.random() < 0.3:
-            config = MachineConfig(timezone=zone, line=config.line, site="s")
-        effective = dice.randint(start, end) if number else 0
-        found.append(figures(dice, replace(config, effective=effective)))
-    return found
-
-
-def figures(dice: random.Random, config: MachineConfig) -> MachineConfig:
-    ideal = {product: dice.randint(1, 90_000_000) for product in (*PRODUCTS[:3], "*") if dice.random() < 0.6}
-    units = {product: dice.randint(1, 12) for product in (*PRODUCTS[:2], "*") if dice.random() < 0.5}
-    return replace(
-        config, ideal_cycle_us=ideal, units_per_cycle=units if dice.random() < 0.3 else {},
-        micro_stop_ms=dice.choice((0, 30_000, 120_000, 600_000)),
-        stale_after_ms=dice.choice((None, 20_000, 60_000, 300_000, 1_200_000, 3_600_000)),
-        counter_modulus=dice.choice((None, None, 1000, 65_536)),
-        count_split="proportional" if dice.random() < 0.25 else "",
-        profile=dice.choice(("iso22400", "vorne", "smrp")), unknown_as=dice.choice(("loss", "exclude")),
-    )  # fmt: skip
+def moved(dice: random.Random, config: MachineConfig, times: Sequence[int]) -> MachineConfig:
+    """The configuration, perhaps from an instant on at which the machine speaks, or soon after it."""
+    effective = dice.choice(times) + dice.choice((0, 0, 1, 20_000))
+    return replace(config, effective=effective) if dice.random() < 0.5 else config
 
 
 # What the machine says
@@ -191,7 +113,7 @@ class Counters:
 
     def __init__(self, dice: random.Random, modulus: int | None) -> None:
         self.dice, self.modulus = dice, modulus or 10**6
-        self.good, self.reject, self.rework = dice.randint(0, 1200), dice.randint(0, 50), 0
+        self.good, self.reject, self.rework, self.near = dice.randint(0, 1200), dice.randint(0, 50), 0, False
         self.says = dice.choice((("total",), ("good",), ("total", "reject"), ("total", "good"), ("good", "reject"),
                                  ("total", "good", "reject"), ("total", "good", "reject", "rework")))  # fmt: skip
 
@@ -201,10 +123,12 @@ class Counters:
         self.good += 0 if kind == 0 else dice.randint(0, 9 if kind else 400)
         self.reject += dice.choice((0, 0, 0, 1, 3))
         self.rework += dice.choice((0, 0, 1))
+        if self.near:  # where a rollover ends
+            self.good, self.reject, self.near = dice.choice((0, 98, 99, 100)), dice.choice((0, 0, 1)), False
         if kind == 1:
             self.good = dice.randint(0, 5)
-        if kind == 2:
-            self.good, self.reject, self.rework = dice.randint(880, 990), dice.randint(0, 9), 0
+        if kind == 2:  # where a rollover begins
+            self.good, self.reject, self.rework, self.near = dice.randint(897, 903), dice.choice((0, 0, 1)), 0, True
         says = self.says if kind != 3 else dice.choice((("rework",), ("total",), ("total", "good"), ("reject",)))
         values = {"total": self.good + self.reject, "good": self.good, "reject": self.reject, "rework": self.rework}
         if kind == 4:
@@ -282,7 +206,7 @@ def corrected(dice: random.Random, times: Sequence[int], start: int, end: int) -
         first = dice.choice(times) if dice.random() < 0.4 else dice.randint(start - 30 * MINUTE, end)
         lasts = dice.choice((1, 30_000, 120_000, dice.randint(1, 40 * MINUTE), dice.randint(1, 6 * 60 * MINUTE)))
         one = Correction(first, first + lasts, revision=dice.randint(1, 3), id=dice.choice(("", "", "x", "y")))
-        for what in dice.sample(("state", "calendar", "product", "order", "parts", "ideal", "reason"), dice.randint(1, 2)):
+        for what in dice.sample(WORDS, dice.randint(1, 2)):
             one = replace(one, **word(dice, what))
         if one.id and any(one.id == other.id and one.revision <= other.revision for other in found):
             one = replace(one, revision=max(other.revision for other in found) + 1)
@@ -301,16 +225,14 @@ def word(dice: random.Random, what: str) -> dict[str, object]:
     return {what: dice.choice(words.get(what, ("R2", "O1", "O9")))}
 
 
-def arrival(
-    dice: random.Random, frames: list[Frame], controls: list[Control], closing: Control
-) -> list[Frame | Control]:
+def arrival(dice: random.Random, frames: list[Frame], controls: list[Control], end: Control) -> list[Frame | Control]:
     """In order, or in any; some twice; configurations and corrections before, between or behind."""
     told: list[Frame | Control] = list(frames)
     if dice.random() < 0.3:
         dice.shuffle(told)
     for _ in range(dice.choice((0, 0, 3))):
         told.insert(dice.randint(0, len(told)), dice.choice(frames))
-    told.append(closing)
+    told.append(end)
     place = 0
     for control in controls:  # in their own order
         late = dice.random() < 0.4

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.calendar import Calendar
+from pipeline.core.model import MachineConfig, Shift
 from pipeline.errors import FactoryFileError
 from pipeline.factory import Factory, archive, changes, controls, dump, load, loads
 
 EXAMPLE = Path(__file__).parents[1] / "deploy/examples/factory.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
+DAY_MS = 86_400_000
+NEW_YEAR = 1_767_225_600_000  # 2026-01-01
 
 
 SMALL = """\
@@ -34,12 +39,36 @@ def test_dump_is_read_back_equal() -> None:
     again = loads(dump(factory))
     assert again.machines == factory.machines
     assert again.lines == factory.lines
-    assert (again.site, again.timezone) == (factory.site, factory.timezone)
+    assert again.calendars == factory.calendars
+    assert (again.site, again.timezone, again.enterprise) == (factory.site, factory.timezone, factory.enterprise)
 
 
 def test_lines_follow_from_the_machines_places() -> None:
     factory = loads(SMALL)
     assert Factory.of("lyon", "Europe/Paris", factory.machines).lines == factory.lines
+
+
+def test_a_calendar_that_machines_share_is_the_sites() -> None:
+    early, late = (Shift("early", "06:00", "14:00"),), (Shift("late", "14:00", "22:00"),)
+    shared = MachineConfig(always=False, shifts=early, closed=("2026-01-01",), line="L1", position=1)
+    machines = {"cut": shared, "weld": replace(shared, position=2), "oven": MachineConfig(closed=("2026-01-02",)),
+                "furnace": MachineConfig(), "saw": MachineConfig(always=False, shifts=late)}  # fmt: skip
+    factory = Factory.of("lyon", "UTC", machines)
+    levels = {name: config.calendar_level for name, config in factory.machines.items()}
+    assert levels == {"cut": "site", "weld": "site", "oven": "machine", "furnace": "machine", "saw": "machine"}
+    assert loads(dump(factory)).machines == factory.machines
+    week = range(NEW_YEAR, NEW_YEAR + 7 * DAY_MS, DAY_MS)
+    for name, config in factory.machines.items():
+        for day in week:
+            assert Calendar(config).spans(day, day + DAY_MS) == Calendar(machines[name]).spans(day, day + DAY_MS)
+
+
+def test_a_factory_of_machines_with_levels_keeps_them() -> None:
+    for factory in (load(EXAMPLE), loads(SMALL)):
+        again = Factory.of(factory.site, factory.timezone, factory.machines)
+        assert again.machines == factory.machines
+        assert again.lines == factory.lines
+        assert loads(dump(again)).machines == factory.machines
 
 
 def test_controls_and_archive_carry_the_file() -> None:

@@ -8,13 +8,25 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.codec import Codec, StateRecord
-from pipeline.core.engine import ENGINE_VERSION
-from pipeline.core.model import Control, CountReading, DeadLetter, EndOfSource, Frame, StateChange
+from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
+from pipeline.core.model import (
+    Context,
+    Control,
+    Correction,
+    CountReading,
+    DeadLetter,
+    EndOfSource,
+    Frame,
+    MachineConfig,
+    Shift,
+    SignalConfig,
+    StateChange,
+)
 from pipeline.errors import TooManyDeadLetters
 from pipeline.partition import Counts, Partition, Share
 from pipeline.results import Outgoing
 from pipeline.settings import Settings, load
-from pipeline.state import Snapshots
+from pipeline.state import Snapshots, pack, unpack
 
 T0 = 1_700_000_000_000
 CODEC = Codec()
@@ -29,8 +41,15 @@ class Row:
     value: bytes | None
 
 
+def as_rows(messages: list[Frame | Control], pace_ms: int) -> list[Row]:
+    return [
+        Row(offset, T0 + offset * pace_ms, message.machine.encode(), CODEC.encode(message))
+        for offset, message in enumerate(messages)
+    ]
+
+
 def log(machines: int = 5, steps: int = 60) -> list[Row]:
-    seed, rows = random.Random(3), []
+    seed = random.Random(3)
     messages: list[Frame | Control] = []
     for step in range(steps):
         for m in range(machines):
@@ -41,13 +60,11 @@ def log(machines: int = 5, steps: int = 60) -> list[Row]:
             messages.append(frame)
     end = EndOfSource("plc", T0 + steps * 10_000)
     messages += [Control(f"m{m}", f"end-{m}", T0, "t", end) for m in range(machines)]
-    for offset, message in enumerate(messages):
-        rows.append(Row(offset, T0 + offset * 2_000, message.machine.encode(), CODEC.encode(message)))
-    return rows
+    return as_rows(messages, 2_000)
 
 
 def opened(found: list[StateRecord]) -> Partition:
-    snapshots = Snapshots(0, 4, ENGINE_VERSION, found)
+    snapshots = Snapshots(0, 4, ENGINE_VERSION, found, OLDEST_VERSION)
     return Partition(0, SETTINGS, CODEC, snapshots, Share(0.5), Counts())
 
 
@@ -86,6 +103,74 @@ def test_crashes_and_batch_borders_change_nothing(seed):
             part = opened(state)
             at = part.next
     assert set(sent) == set(WHOLE)
+
+
+def told() -> list[Row]:
+    """Two machines with calendars and corrections, of which a worker of version 1 knew: the rest came later."""
+    seed = random.Random(4)
+    messages: list[Frame | Control] = []
+    for m, (area, shifts) in enumerate((("hall 2", (("late", "15:00", "23:35"),)), ("", ()))):
+        config = MachineConfig(
+            0, "Ulm", area, "L1", m + 1, "Europe/Berlin", not shifts, tuple(Shift(*shift) for shift in shifts),
+            ((T0 + 400_000, T0 + 460_000),), (Shift("tea", "23:20", "23:25", (2, 3)),), ("2026-01-01",),
+            {"A": 5_000_000, "*": 7_000_000}, 60_000, 30_000, 1000,
+            signals=(SignalConfig("load", "%", 0.0, 100.0, 60_000, False),),
+        )  # fmt: skip
+        later = MachineConfig(T0 + 1_200_000, "Ulm", area, "L2", timezone="Europe/Berlin", micro_stop_ms=20_000)
+        messages += [Control(f"m{m}", f"f-{m}", T0, "t", config), Control(f"m{m}", f"g-{m}", T0, "t", later)]
+    for step in range(200):
+        at = T0 + step * 10_000
+        for m in range(2):
+            frame = Frame(
+                f"m{m}", "plc", 1, step, at, counts=[CountReading(at, True, 7 * step % 1000, 6 * step % 1000)]
+            )
+            if step % 50 == 0:
+                frame.contexts.append(Context(at, "AB"[m], f"o{step}"))
+            if step == 0 or seed.random() < 0.2:
+                frame.states.append(StateChange(at, seed.choice(["running", "stopped", "idle", "fault"]), "E1"))
+            messages.append(frame)
+            if step in (70, 75):
+                says = Correction(at - 200_000, at - 100_000, "setup" if step == 70 else None, None, "tool", 2)
+                messages.append(Control(f"m{m}", f"c-{step}", at, "t", says))
+            if step == 80:
+                closed = Correction(at - 500_000, at - 450_000, None, "closed", None, 1)
+                messages.append(Control(f"m{m}", f"d-{step}", at, "t", closed))
+            if step == 180:  # reaches back to what the snapshot holds
+                messages.append(Control(f"m{m}", f"e-{step}", at, "t", Correction(T0 + 350_000, T0 + 420_000, "fault")))
+    messages += [Control(f"m{m}", f"end-{m}", T0, "t", EndOfSource("plc", T0 + 2_000_000)) for m in range(2)]
+    return as_rows(messages, 5_000)
+
+
+def as_version_1(record: StateRecord) -> StateRecord:
+    """The record as a worker of version 1 would have saved it."""
+    machines = {}
+    for machine, packed in record.machines.items():
+        snapshot = unpack(packed)
+        history, going_on = snapshot["history"], snapshot["windows"]["going_on"]
+        for config in history["configs"]:
+            for name in ("enterprise", "calendar_level", "exceptions", "above", "units_per_cycle", "count_split"):
+                del config[name]
+            for name in ("shifts", "breaks"):
+                config[name] = [[shift[part] for part in ("name", "start", "end", "days")] for shift in config[name]]
+        history["corrections"] = [correction[:6] for correction in history["corrections"]]
+        if going_on is not None:
+            del going_on["area"]
+        machines[machine] = pack(snapshot)
+    return StateRecord(record.partition, record.bucket, record.buckets, record.cover, 1, machines)
+
+
+@pytest.mark.parametrize("at", [5, 60, 144, 170, 250, 404])
+def test_the_state_of_a_worker_of_version_1_is_taken_over(at):
+    rows = told()
+    before = opened([])
+    sent = applied(before, rows[:at])
+    old = [as_version_1(record) for record in saved(before)]
+    undisturbed = sent + applied(before, rows[at:])
+    after = opened(old)
+    assert after.next == at
+    assert sent + applied(after, rows[at:]) == undisturbed
+    for machine in before.engine.machines:
+        assert after.engine.snapshot(machine) == before.engine.snapshot(machine)
 
 
 def test_a_zombie_that_saves_late_only_makes_more_work():

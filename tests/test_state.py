@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any
 
 import pytest
@@ -124,6 +124,32 @@ def test_another_engine_is_refused_but_never_hides_our_own():
     with pytest.raises(StateUnreadable, match="version"):
         loaded(other)
     assert loaded(other + Snapshots(3, 1, 1).renew(filled(1), 50), buckets=1)[0].start == 50
+
+
+def test_older_versions_are_read_and_written_anew():
+    """Versions 2 to 3 are read, 3 is written: 1 and 4 are refused, and hide nothing."""
+    first, second, third, fourth = (Snapshots(3, 1, version).renew(filled(version), 50) for version in (1, 2, 3, 4))
+
+    def read(*found: list[StateRecord]) -> tuple[Snapshots, Summing]:
+        snapshots, engine = Snapshots(3, 1, 3, chain(*found), oldest=2), Summing()
+        snapshots.restore(engine)
+        return snapshots, engine
+
+    for only, known in ((second, 2), (third, 3)):
+        for found in ((only,), (first, only), (only, fourth)):
+            assert read(*found)[1].sums == dict.fromkeys(MACHINES, known)
+    for wrong in (first, fourth):
+        with pytest.raises(StateUnreadable, match=f"by version .{wrong[0].engine}. of the engine, this is version 3"):
+            read(wrong)
+    with pytest.raises(StateUnreadable, match="version"):
+        Snapshots(3, 1, 3, second)
+    snapshots, engine = read(second)
+    engine.add("m0", 7)
+    saved = snapshots.renew(engine, 60)
+    assert [(record.engine, record.cover) for record in saved] == [(3, 60)]
+    for order in permutations(second + saved):
+        again, restored = read(list(order))
+        assert (again.start, restored.sums["m0"], restored.sums["m1"]) == (60, 7, 2)
 
 
 def test_damaged_state_is_named():

@@ -23,7 +23,7 @@ EXAMPLE = "Example: openoee simulate --site demo --seed 7 --hours 8 --truth trut
 FRAME_MS = 60_000
 STOP_S = 15.0
 SETTLE_MS = 3_000
-USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "resets": 24.0}
+USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "resets": 24.0, "clock": 0.001}
 
 
 @click.command(epilog=EXAMPLE)
@@ -41,7 +41,8 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
               help="Seconds between samples; 4 signals a machine.")  # fmt: skip
 @click.option("--dirt", default="", metavar="WORDS", help=(
     "Comma-separated, each alone or with =N: repeat (share of frames sent twice), shuffle (seconds of disorder), late "
-    "(share up to an hour late), gaps, resets (hours between silences, counter losses of a machine)."))  # fmt: skip
+    "(share up to an hour late), gaps, resets (hours between silences, counter losses of a machine), clock (share "
+    "beside which a broken clock's frame is sent: a year ahead, at 0, in seconds; none of it is used)."))  # fmt: skip
 @click.option("--truth", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=(
     "Write the exact truth of the history once all of it is stored in Kafka: oee_facts.parquet, anomalies.parquet "
     "(planted; value: its size), factory.yaml."))  # fmt: skip
@@ -107,7 +108,8 @@ def _send_history(
 
     began, first = time.monotonic(), plant.at
     progress = Progress(first, end)
-    for frame in disturb(plant.frames(end, frame_ms), plant.dirt, plant.seed):
+    now = time.time_ns() // 1_000_000
+    for frame in disturb(plant.frames(end, frame_ms), plant.dirt, plant.seed, now):
         if speed is not None:
             stop.wait(began + (frame.sent - first) / 1000 / speed - time.monotonic())
             producer.serve()
@@ -163,7 +165,9 @@ def read_dirt(words: str, frame_ms: int, lateness_ms: int) -> tuple[Dirt, int]:
                 f"--dirt shuffle={shuffle_ms / 1000:g}: frames of {frame_ms / 1000:g} s may be shuffled by at most "
                 f"{(lateness_ms - frame_ms) / 1000:g} s within a lateness of {lateness_ms / 1000:g} s (--lateness-s)"
             )
-    mess = Dirt(asked["repeat"], shuffle_ms, asked["late"], gaps=asked["gaps"], resets=asked["resets"])
+    mess = Dirt(
+        asked["repeat"], shuffle_ms, asked["late"], gaps=asked["gaps"], resets=asked["resets"], clock=asked["clock"]
+    )
     return mess, frame_ms
 
 

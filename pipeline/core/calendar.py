@@ -102,7 +102,7 @@ class Calendar:
         level = self._levels[place]
         dates = [on for on in (day - 1, day) if not any(on in lower.closed for lower in self._levels[: place + 1])]
         shifts = [(*self._occurrence(shift, on), shift.name, on) for on in dates for shift in level.shifts(on)]
-        if level.always and day in dates:
+        if level.always and day in dates and not level.exceptional(day):
             shifts.insert(0, (*whole, "", day))
         stops = [self._occurrence(pause, on) for on in (day - 1, day) for pause in level.breaks(on)]
         return _Said(shifts, [*level.planned_down, *stops])
@@ -169,6 +169,10 @@ class _Level:
 
     def breaks(self, day: int) -> list[Shift]:
         return [pause for pause in self._of(day)[1] if _weekday(day) in pause.days]
+
+    def exceptional(self, day: int) -> bool:
+        """Whether an exception holds a date."""
+        return any(first <= day <= last for first, last, _ in self._exceptions)
 
     def _of(self, day: int) -> tuple[tuple[Shift, ...], tuple[Shift, ...]]:
         """Shifts and breaks of a date: those of the last exception that holds it, else the usual ones."""

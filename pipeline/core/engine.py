@@ -57,4 +57,7 @@ class Engine:
 
     def restore(self, machine: str, snapshot: dict[str, Any]) -> None:
         """Put a machine into the state of a snapshot of OLDEST_VERSION to ENGINE_VERSION."""
-        self._machines[machine] = Machine.unpack(machine, self.settings, snapshot)
+        restored = self._machines[machine] = Machine.unpack(machine, self.settings, snapshot)
+        going_on = restored.windows.going_on
+        if going_on is not None and "area" not in snapshot["windows"]["going_on"]:  # version 1 had none: it goes on
+            going_on.area = restored.history.timeline.config(going_on.start).config.area

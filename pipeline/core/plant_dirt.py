@@ -1,4 +1,4 @@
-"""The real world's dirt on a simulated plant's telemetry: repeats, disorder, lateness, silences, lost counters."""
+"""The real world's dirt on simulated telemetry: repeats, disorder, lateness, silences, lost counters, wrong clocks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pipeline.core.model import Frame
+import numpy as np
+
+from pipeline.core.model import CountReading, Frame, SignalBlock, StateChange
 from pipeline.core.plant_reports import FAR
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+YEAR_MS = 365 * DAY_MS
 REPEATED_LATE_SHARE = 0.1
+BROKEN_CLOCK = "broken clock"  # source of the frames with impossible times
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class Dirt:
     repeat: share of frames sent twice. shuffle_ms: frames arrive up to so much later than those sent with them (at
     most lateness less the length of a frame, or windows are restated). late: share of frames that come up to
     `late_ms` late. gaps: mean hours between silences of a machine (0: none), 2 to 40 minutes each. resets: mean hours
-    between losses of its counters (0: none).
+    between losses of its counters (0: none). clock: share of frames beside which the machine sends another one whose
+    entries stand a year ahead, at 0, or in seconds instead of ms: none of them may be used.
     """
 
     repeat: float = 0.0
@@ -30,10 +36,16 @@ class Dirt:
     late_ms: int = HOUR_MS
     gaps: float = 0.0
     resets: float = 0.0
+    clock: float = 0.0
 
 
-def disturb(frames: Iterable[Frame], dirt: Dirt, seed: int) -> Iterator[Frame]:
-    """The frames (in order of `sent`) in the order in which they arrive, some twice."""
+def disturb(frames: Iterable[Frame], dirt: Dirt, seed: int, now: int = 0) -> Iterator[Frame]:
+    """The frames (in order of `sent`) in the order in which they arrive, some twice, some beside others.
+
+    `now` (ms) is when frames of the past arrive: a clock that is a year ahead, or years, is ahead of that.
+    """
+    if dirt.clock:
+        frames = _with_broken_clocks(frames, dirt.clock, seed, now)
     if not (dirt.repeat or dirt.shuffle_ms or dirt.late):
         yield from frames
         return
@@ -52,6 +64,35 @@ def disturb(frames: Iterable[Frame], dirt: Dirt, seed: int) -> Iterator[Frame]:
             yield heapq.heappop(waiting)[2]
     while waiting:
         yield heapq.heappop(waiting)[2]
+
+
+def _with_broken_clocks(frames: Iterable[Frame], share: float, seed: int, now: int) -> Iterator[Frame]:
+    """The frames, and behind so many of them one of their machine's broken clock, which has numbers of its own."""
+    rng = random.Random(f"{seed}/clock")
+    epoch = 0
+    told: dict[str, int] = {}
+    for frame in frames:
+        yield frame
+        epoch = epoch or frame.sent
+        if rng.random() < share:
+            years = 1 + max(0, now + DAY_MS - frame.sent) // YEAR_MS
+            at = rng.choice((frame.sent + years * YEAR_MS, 0, frame.sent // 1000))
+            number = told[frame.machine] = told.get(frame.machine, -1) + 1
+            yield _stamped(frame, epoch, number, at, rng)
+
+
+def _stamped(beside: Frame, epoch: int, sequence: int, at: int, rng: random.Random) -> Frame:
+    """A frame that would change every figure of its machine, if `at` could be true."""
+    samples = [
+        SignalBlock(at + np.arange(2), block.names, np.full((len(block.names), 2), 1e6), block.units)
+        for block in beside.signals[:1]
+    ]
+    return Frame(
+        beside.machine, BROKEN_CLOCK, epoch, sequence, beside.sent,
+        states=[StateChange(at, rng.choice(("running", "fault", "off")))],
+        counts=[CountReading(at, rng.random() < 0.5, *[rng.randrange(1, 1000)] * 3)],
+        signals=samples,
+    )  # fmt: skip
 
 
 def mutes(dirt: Dirt, seed: int, machine: str, start: int) -> Iterator[tuple[int, int]]:

@@ -66,10 +66,13 @@ def test_apply_tells_every_machine_and_keeps_the_file(line: Settings, tmp_path: 
     assert first.output == "lyon: 2 machines told, effective always\n  cut: new\n  paint: new\n"
 
     file.write_text(TEXT.replace("12", "10"))
-    second = call(line, str(file), "--effective", "2026-03-02 06:00", "--by", "anna")
+    refused = call(line, str(file), "--effective", "2026-03-02 06:00", "--by", "anna").exception
+    assert isinstance(refused, UsageError)
+    assert "would rewrite the results since 2026-03-02T05:00:00.000Z of 2 machines of lyon" in str(refused)
+    second = call(line, str(file), "--effective", "2026-03-02 06:00", "--restate", "--by", "anna")
     assert second.output.splitlines() == [
         "lyon: 2 machines told, effective 2026-03-02T05:00:00.000Z",
-        "  cut: ideal_cycle_us: {'*': 12000000} -> {'*': 10000000}",
+        "  cut: ideal_cycle_us[*]: 12000000 -> 10000000",
     ]
     controls = told(line)
     configs = [control.body for control in controls]
