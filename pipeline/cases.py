@@ -162,6 +162,8 @@ def _check_case(case: Case, seen: set[str], where: str) -> None:
         said = {key for key in SAYS if key in event}
         if len(said) != 1 and said != {"product", "order"}:
             _refuse(f"{where}.events[{place}]", f"give one of {', '.join(SAYS)} (product and order may stand together)")
+        if not all(type(parts) is int for name in ("counters", "delta") for parts in event.get(name, {}).values()):
+            _refuse(f"{where}.events[{place}]", "parts are whole numbers")
     for place, window in enumerate(case.get("windows", [case] if "expect" in case else []), 1):
         known = LINE_COLUMNS if "line" in window else COLUMNS
         unknown = sorted(set(_typed(window["expect"], dict, where)) - known)

@@ -49,15 +49,17 @@ class Day:
         return {**asdict(replace(self, messages=[])), "messages": listed}
 
 
-def day(dice: random.Random, most: int = 200, spared: Collection[str] = SPARED) -> Day:
-    """A day of a machine with up to `most` events, without what is `spared`."""
+def day(
+    dice: random.Random, most: int = 200, longest_ms: int = 25 * 60 * MINUTE, spared: Collection[str] = SPARED
+) -> Day:
+    """A day of a machine, or `longest_ms` of it, with up to `most` events; without what is `spared`."""
     zone = dice.choice(tuple(CLOCKS_CHANGE))
     on = date.fromisoformat(dice.choice(CLOCKS_CHANGE[zone]))
     if dice.random() < 0.5:
         on = date(2026, 1, 1) + timedelta(days=dice.randint(0, 364))
     midnight = int(datetime(on.year, on.month, on.day, tzinfo=ZoneInfo(zone)).timestamp()) * 1000
     start = midnight + dice.choice((0, 0, 6 * 60 * MINUTE, dice.randint(0, 6 * 60 * MINUTE)))
-    span = dice.choice((25 * 60 * MINUTE, DAY_MS, 8 * 60 * MINUTE, dice.randint(30 * MINUTE, DAY_MS)))
+    span = min(dice.choice((25 * 60 * MINUTE, DAY_MS, dice.randint(30 * MINUTE, DAY_MS))), longest_ms)
     window = dice.choice((MINUTE, 5 * MINUTE, 15 * MINUTE))
     end = start + span
     if dice.random() < 0.8:

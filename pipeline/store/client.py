@@ -31,14 +31,15 @@ INSERT = {
 
 
 class Store:
-    """One connection, opened when it is first used. Not for several threads at once.
+    """One connection, opened when it is first used. Not for several threads at once. `answer_s`: patience per answer.
 
     Every method raises StoreUnavailable (away or busy: do it again) or StoreRefused (for good); rights that were taken
     away are StoreRefused until the first statement has gone through, StoreUnavailable afterwards: somebody is
     changing the password.
     """
 
-    def __init__(self, settings: Settings, database: str | None = None) -> None:
+    def __init__(self, settings: Settings, database: str | None = None, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
         self.url = settings["store"]
         self.database = settings["database"] if database is None else database
         self._settings = settings
@@ -113,7 +114,7 @@ class Store:
             password=self._settings.store_password,
             database=self.database,
             connect_timeout=CONNECT_S,
-            send_receive_timeout=ANSWER_S,
+            send_receive_timeout=self._answer_s,
             compress=url.hostname not in ("127.0.0.1", "localhost", "::1"),
             autogenerate_session_id=False,
             query_limit=0,

@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.factory import Factory, controls, dump
 from pipeline.settings import Settings
 from pipeline.store.client import Store
-from pipeline.store.migrate import migrate
+from pipeline.store.migrate import migrate, migrations
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 PROJECT = Path(__file__).resolve().parents[2]
@@ -58,15 +58,23 @@ def plant(stack: LiveStack) -> Iterator[tuple[Store, Settings]]:
 def blocks() -> list[str]:
     """Every SQL example; those of the README ask for the demo's site, here for the one that is in the store."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES).replace("demo-1", "lyon")
-    return re.findall(r"```sql\n(.*?)```", pages, re.S)
+    found = re.findall(r"```sql\n(.*?)```", pages, re.S)
+    return [part.strip() for block in found for part in re.split(r";\s*\n", block) if part.strip()]
 
 
 @pytest.mark.parametrize("number", range(len(blocks())))
 def test_every_example_of_the_documentation_answers(plant: tuple[Store, Settings], number: int) -> None:
     store, _ = plant
-    statement = blocks()[number].strip().rstrip(";")
+    statement = blocks()[number]
     answer = queries.sql(store, statement)
     assert answer.rows or "-- may be empty" in statement, statement
+
+
+def test_every_view_has_an_example() -> None:
+    named = re.findall(r"CREATE OR REPLACE VIEW (\w+)", migrations()[-1].sql)
+    examples = "\n".join(blocks())
+    assert len(named) > 50
+    assert [name for name in named if not re.search(rf"(FROM|JOIN) {name}\b", examples)] == []
 
 
 @pytest.mark.parametrize("name", queries.BY_NAME)
