@@ -17,7 +17,7 @@ from pipeline.replay import current, run
 
 TOLERANCE = 5e-6
 OTHER_ORDERS = 20
-SUSPECT = "ideal_rate_suspect"  # said of a window, not of a row: P is over 1
+SUSPECT, UNEXPLAINED = "ideal_rate_suspect", "count_without_runtime"  # said of a window, not of a row
 DAY = 86_400_000
 PERMISSIVE = EngineSettings(lateness_ms=2 * DAY, retention_ms=40 * DAY, max_future_ms=40 * DAY, provisional_ms=1 << 60)
 
@@ -163,6 +163,8 @@ def _window(played: Played, rows: Sequence[OeeFact], window: Window) -> Iterator
             figures.update(dict.fromkeys(("oee", "nee", "teep", "ooe")))
         if (figures["p"] or 0) > 1:
             flags.add(SUSPECT)
+        if figures["total"] > 0 and figures["apt_ms"] == 0:
+            flags.add(UNEXPLAINED)
     yield from judge(played.case, window, figures, flags)
 
 

@@ -23,7 +23,6 @@ from pipeline.store.client import Store
 from pipeline.store.hours import Touched
 from pipeline.verify import (
     PERMISSIVE,
-    SUSPECT,
     Difference,
     Played,
     Result,
@@ -39,7 +38,7 @@ AT_ONCE = 16  # questions put in one statement
 AGGREGATES_AT = 1_767_571_200_000  # 2026-01-05T00:00:00Z, where the rows of aggregate cases stand
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 COLUMNS_OF = {
-    "oee_by": ", ".join(("machine", "product", "order", "shift", "period", "flags", SUSPECT, *sorted(COLUMNS))),
+    "oee_by": ", ".join(("machine", "product", "order", "shift", "period", "flags", *sorted(COLUMNS))),
     "line_oee_by": ", ".join(("site", "line", "period", *sorted(LINE_COLUMNS))),
 }
 Put = Callable[..., None]
@@ -177,8 +176,7 @@ def _question(grain: str, window: Window, rows: Sequence[OeeFact]) -> tuple[Ques
 
 
 def _judged(case: Case, window: Window, row: Mapping[str, Any]) -> Iterator[Difference]:
-    flags = [*row.get("flags", []), *([SUSPECT] if row.get(SUSPECT) else [])]
-    return judge(case, window, row, flags)
+    return judge(case, window, row, row.get("flags", []))
 
 
 def _ask(store: Store, run: str, found: Sequence[tuple[Result, list[Check]]]) -> None:

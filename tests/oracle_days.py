@@ -73,7 +73,7 @@ def day(
     controls = [Control("m", f"config-{n}", 0, "t", config) for n, config in enumerate(plants)]
     controls += [Control("m", f"correction-{n}", 0, "t", one) for n, one in enumerate(corrections)]
     lateness = 60 * 60 * MINUTE if dice.random() < 0.5 or "restating" in spared else 30_000
-    log = arrival(dice, frames, controls, Control("m", "end", 0, "t", EndOfSource("plc", end)))
+    log = arrival(dice, frames, controls, Control("m", "end", 0, "t", EndOfSource("plc", end)), spared)
     return Day(log, window, lateness, start, end)
 
 
@@ -227,7 +227,9 @@ def word(dice: random.Random, what: str) -> dict[str, object]:
     return {what: dice.choice(words.get(what, ("R2", "O1", "O9")))}
 
 
-def arrival(dice: random.Random, frames: list[Frame], controls: list[Control], end: Control) -> list[Frame | Control]:
+def arrival(
+    dice: random.Random, frames: list[Frame], controls: list[Control], end: Control, spared: Collection[str]
+) -> list[Frame | Control]:
     """In order, or in any; some twice; configurations and corrections before, between or behind."""
     told: list[Frame | Control] = list(frames)
     if dice.random() < 0.3:
@@ -237,8 +239,10 @@ def arrival(dice: random.Random, frames: list[Frame], controls: list[Control], e
     told.append(end)
     place = 0
     for control in controls:  # in their own order
-        late = dice.random() < 0.4
-        place = dice.randint(place, len(told)) if late else place
+        if dice.random() < 0.4:
+            place = dice.randint(place, len(told))
+        if isinstance(control.body, MachineConfig) and "restating" in spared:
+            place = min(place, next(number for number, other in enumerate(told) if other is end))
         told.insert(place, control)
         place += 1
     return told

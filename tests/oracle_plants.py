@@ -13,7 +13,7 @@ MINUTE = 60_000
 PRODUCTS = ("A", "B", "C", "Z")
 # What the engine does not yet do as the rules say (tests/core/test_oracle.py shows each): left out of the days unless
 # they are asked for, so that anything new is found.
-SPARED = frozenset({"restating", "short staleness", "exceptions to always"})
+SPARED = frozenset({"restating", "short staleness"})
 
 
 def clock(minutes: int) -> str:
@@ -89,18 +89,8 @@ def factory(dice: random.Random, zone: str, on: date, start: int, end: int) -> l
 def mild(config: MachineConfig, spared: Collection[str]) -> MachineConfig:
     """The configuration without what is spared."""
     if "short staleness" in spared and config.stale_after_ms is not None:
-        config = replace(config, stale_after_ms=max(config.stale_after_ms, 60_000))
-    if "exceptions to always" in spared:
-        own = CalendarLevel("", config.always, exceptions=config.exceptions)
-        above = tuple(replace(one, exceptions=usual(one)) for one in config.above)
-        config = replace(config, exceptions=usual(own), above=above)
+        return replace(config, stale_after_ms=max(config.stale_after_ms, MINUTE))
     return config
-
-
-def usual(level: CalendarLevel) -> tuple[CalendarException, ...]:
-    """Exceptions that leave whole days as they are where the level is planned always."""
-    whole = (Shift("", "00:00", "00:00"),)
-    return tuple(replace(one, shifts=whole) if level.always else one for one in level.exceptions)
 
 
 def figures(dice: random.Random, config: MachineConfig) -> MachineConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, groupby, pairwise
@@ -30,6 +29,7 @@ COLUMNS = (
     *FACTS,
 )  # fmt: skip
 Agreed = tuple[list[OeeFact], list[OeeFact], list[Frame], set[str]]  # truth, rows, arrivals, reasons of dead letters
+ALL = Dirt(repeat=0.05, shuffle_ms=20_000, late=0.02, gaps=3, resets=3, clock=0.05)
 ZONES = ("Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Australia/Lord_Howe")
 
 
@@ -48,18 +48,13 @@ def plain(frame: Frame) -> tuple[object, ...]:
     return frame.machine, frame.epoch, frame.sequence, frame.sent, entries, [block(b) for b in frame.signals]
 
 
-def arriving(plant: Plant, until: int, frame_ms: int = 60_000) -> Iterator[Record]:
-    """Everything in its order of arrival, at the time that the newest of it was sent."""
-    known = [Control(name, f"c-{name}", MONDAY, "test", config) for name, config in plant.machines.items()]
-    frames, now = disturb(plant.frames(until, frame_ms), plant.dirt, plant.seed), MONDAY
-    for message in chain(known, frames, plant.ends(until, until)):
-        now = max(now, message.sent if isinstance(message, Frame) else message.issued)
-        yield Record(now, message)
-
-
 def assert_engine_agrees(plant: Plant, until: int, frame_ms: int = 60_000) -> Agreed:
     """Final rows of the engine equal the truth in every integer column; only what cannot be true is a dead letter."""
-    records = list(arriving(plant, until, frame_ms))
+    known = [Control(name, f"c-{name}", MONDAY, "test", config) for name, config in plant.machines.items()]
+    frames, now, records = disturb(plant.frames(until, frame_ms), plant.dirt, plant.seed), MONDAY, []
+    for message in chain(known, frames, plant.ends(until, until)):  # arrives when the newest of all was sent
+        now = max(now, message.sent if isinstance(message, Frame) else message.issued)
+        records.append(Record(now, message))
     emitted = replay.run(records, EngineSettings())
     found = {replay.key(row): row for row in replay.current(emitted.facts)}
     truth = {replay.key(row): row for row in plant_facts(plant, until)}
@@ -110,9 +105,6 @@ def test_frames_are_numbered_without_holes_and_in_order_of_time() -> None:
             instants += [int(at) for block in frame.signals for at in block.at]
             assert frame.sent - 60_000 <= min(instants) <= max(instants) < frame.sent
         assert all(a.sent < b.sent for a, b in pairwise(frames))
-
-
-ALL = Dirt(repeat=0.05, shuffle_ms=20_000, late=0.02, gaps=3, resets=3, clock=0.05)
 
 
 @pytest.mark.parametrize(
@@ -333,6 +325,15 @@ def test_disorder_stays_within_its_bound_and_repeats_are_equal() -> None:
         newest = max(newest, frame.sent)
     assert disordered > len(sent) / 20
     assert seen == {(frame.machine, frame.sequence) for frame in sent}
+
+
+@pytest.mark.parametrize("years", [0, 1, 7])
+def test_a_clock_that_is_ahead_is_ahead_of_the_arrival_too(years: int) -> None:
+    now = MONDAY + years * 365 * 24 * HOUR
+    arrived = disturb(make(machines=2).frames(MONDAY + HOUR), Dirt(clock=0.5), 1, now)
+    ahead = [f.states[0].at > now + 23 * HOUR for f in arrived if f.source == BROKEN_CLOCK and f.states[0].at > 2e9]
+    assert ahead
+    assert all(ahead)
 
 
 def test_a_plant_without_truth_keeps_nothing() -> None:

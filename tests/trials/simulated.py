@@ -23,6 +23,8 @@ from pipeline.settings import Settings, load
 from pipeline.store.client import Store
 
 LONGEST_S = 3600.0
+EVERY_DIRT = "repeat=0.02,shuffle,late=0.01,gaps=4,resets=6,clock=0.01"
+DIRTS = ("", "repeat=0.02,shuffle", EVERY_DIRT)
 
 
 @dataclass
@@ -56,12 +58,12 @@ def main() -> int:
     """One line after the other on one stack."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", default="168")
-    parser.add_argument("--dirt", action="append", help='default: "" and repeat=0.02,shuffle')
+    parser.add_argument("--dirt", action="append", help=f"default: {', '.join(map(repr, DIRTS))}")
     parser.add_argument("--home", type=Path, help="folder of the stack; default: a temporary one")
     given, more = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         home = given.home or Path(temporary) / "home"
-        return run([f"--hours={given.hours}", *more], given.dirt or ["", "repeat=0.02,shuffle"], home, Path(temporary))
+        return run([f"--hours={given.hours}", *more], given.dirt or DIRTS, home, Path(temporary))
 
 
 def run(arguments: Sequence[str], dirts: Sequence[str], home: Path, folder: Path) -> int:

@@ -80,13 +80,17 @@ CREATE TABLE IF NOT EXISTS oee_hours
     restated       UInt32 COMMENT 'how many of its rows were changed after they were final',
     first          DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'start of its first segment',
     last           DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)) COMMENT 'end of its last segment',
+    unlisted       UInt32 COMMENT 'how many of its rows are of a machine that no factory file names',
     part           UInt16 COMMENT 'parts of an hour differ in place, shift, date, product, order or rules',
     version        Int64 COMMENT 'rises with each time that the hour is summed again',
-    removed        UInt8
+    removed        UInt8,
+    INDEX by_site site TYPE set(4) GRANULARITY 1,
+    INDEX by_line line TYPE set(8) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY toYYYYMM(hour)
 ORDER BY (machine, hour, part)
+SETTINGS index_granularity = 512
 COMMENT 'Facts per machine and final hour; read the views';
 
 -- The time of an hour that is final, by cause. Same rules as oee_hours.
@@ -111,11 +115,14 @@ CREATE TABLE IF NOT EXISTS loss_hours
     times      Int64 COMMENT 'occurrences that begin in the hour',
     longest_ms Int64 COMMENT 'whole length of the longest of those that begin in the hour',
     version    Int64,
-    removed    UInt8
+    removed    UInt8,
+    INDEX by_site site TYPE set(4) GRANULARITY 1,
+    INDEX by_line line TYPE set(8) GRANULARITY 1
 )
 ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY toYYYYMM(hour)
 ORDER BY (machine, hour, part)
+SETTINGS index_granularity = 512
 COMMENT 'Lost time per machine, final hour and cause; read the views';
 
 -- How far the hours of each machine have come.

@@ -26,6 +26,7 @@ FROM
         groupUniqArrayArray(f.flags) AS flags, f.profile AS profile, f.unknown_as AS unknown_as,
         toUInt32(countIf(f.status = 'provisional')) AS provisional, toUInt32(countIf(f.revision > 1)) AS restated,
         min(f.segment_start) AS first, max(f.segment_end) AS last,
+        toUInt32(countIf(has(f.flags, 'not_in_factory'))) AS unlisted,
         row_number() OVER (PARTITION BY machine, hour ORDER BY min(f.segment_start), shift, product, order)
             AS part_number
     FROM

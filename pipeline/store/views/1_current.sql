@@ -44,15 +44,21 @@ CREATE OR REPLACE VIEW corrections_in_force AS
 SELECT * FROM (SELECT * FROM corrections FINAL ORDER BY revision DESC LIMIT 1 BY machine, id)
 WHERE NOT withdrawn;
 
--- Hours that are read from the facts themselves, because they are not final or nothing has come after them.
+-- Hours that are read from the facts themselves, because they are not final or nothing has come after them. An hour that
+-- has its sums is not among them, even where `since` has yet to follow: it is never read twice.
 CREATE OR REPLACE VIEW open_hour_list AS
-SELECT machine, fromUnixTimestamp64Milli(hour_ms, 'UTC') AS hour
-FROM
+WITH since_then AS
 (
-    SELECT machine,
-        arrayJoin(range(toUnixTimestamp64Milli(since), toUnixTimestamp64Milli(newest) + 1, 3600000)) AS hour_ms
-    FROM open_hours FINAL
-);
+    SELECT machine, fromUnixTimestamp64Milli(hour_ms, 'UTC') AS hour
+    FROM
+    (
+        SELECT machine,
+            arrayJoin(range(toUnixTimestamp64Milli(since), toUnixTimestamp64Milli(newest) + 1, 3600000)) AS hour_ms
+        FROM open_hours FINAL
+    )
+)
+SELECT machine, hour FROM since_then
+WHERE (machine, hour) NOT IN (SELECT machine, hour FROM oee_hours WHERE (machine, hour) IN (SELECT * FROM since_then));
 
 -- An interval that is still going on is shown up to the newest fact of its machine.
 CREATE OR REPLACE VIEW timeline AS

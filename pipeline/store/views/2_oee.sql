@@ -19,17 +19,17 @@ SELECT
 {{periods}}
 FROM
 (
-    SELECT * EXCEPT (hour, provisional, restated, first, last, part, version, removed), hour AS window_start,
-        first, last, toUInt64(provisional) AS provisional, toUInt64(restated) AS restated
+    SELECT * EXCEPT (hour, provisional, restated, first, last, unlisted, part, version, removed), hour AS window_start,
+        first, last, toUInt64(provisional) AS provisional, toUInt64(restated) AS restated, toUInt64(unlisted) AS unlisted
     FROM oee_hours FINAL
     WHERE by_hours AND hour >= first_hour AND hour < last_hour
-      AND (machine, hour) NOT IN (SELECT machine, hour FROM open_hour_list)
 
     UNION ALL
 
     SELECT * EXCEPT (window_start, window_end, segment_start, segment_end, status, revision, reason, known_at),
         window_start, segment_start AS first, segment_end AS last,
-        toUInt64(status = 'provisional') AS provisional, toUInt64(revision > 1) AS restated
+        toUInt64(status = 'provisional') AS provisional, toUInt64(revision > 1) AS restated,
+        toUInt64(has(flags, 'not_in_factory')) AS unlisted
     FROM oee_facts FINAL
     WHERE segment_end > segment_start
       AND ((window_start >= {start:DateTime64(3, 'UTC')} AND window_start < head)
@@ -44,6 +44,7 @@ SELECT
     * EXCEPT (window_end, segment_start, segment_end, status, revision, reason, known_at),
     segment_start AS first, segment_end AS last,
     toUInt64(status = 'provisional') AS provisional, toUInt64(revision > 1) AS restated,
+    toUInt64(has(flags, 'not_in_factory')) AS unlisted,
 {{periods}}
 FROM
 (

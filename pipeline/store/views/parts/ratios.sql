@@ -16,6 +16,7 @@ SELECT
     multiIf(q IS NOT NULL, '', no_plan, 'not_planned', no_rate, 'no_ideal_rate', 'no_parts') AS q_null,
     least(p, 1) AS p_capped,
     ifNull(p > 1, false) AS ideal_rate_suspect,
+    total > 0 AND apt_ms = 0 AS count_without_runtime,
     good / nullIf(total, 0) AS q_count,
     oee * (apt_ms + aust_ms) / nullIf(apt_ms, 0) AS nee,
     if(no_rate OR unlisted > 0, NULL, ideal_good_us / nullIf(1000 * t_ms, 0)) AS teep,
@@ -30,14 +31,16 @@ SELECT
     t_ms, nonwork_ms, pdot_ms, pbt_ms, apt_ms, aust_ms, adet_ms, adot_ms, unknown_ms,
     micro_stop_ms, external_ms, overtime_ms, failures, repair_ms, stops, micro_stops,
     total, good, reject, rework, ideal_total_us, ideal_good_us, no_ideal_total, line_pbt_ms, run_ms, busy_ms, counted_out_ms,
-    first, last, machines, provisional, restated, flags
+    first, last, machines, provisional, restated,
+    arrayConcat(row_flags, if(ideal_rate_suspect, ['ideal_rate_suspect'], []),
+                if(count_without_runtime, ['count_without_runtime'], [])) AS flags
 FROM
 (
     SELECT
-        if({level:String} IN ('machine', 'line', 'area', 'site'), CAST(f.site, 'String'), '') AS site,
-        if({level:String} IN ('machine', 'line', 'area'), CAST(f.area, 'String'), '') AS area,
-        if({level:String} IN ('machine', 'line'), CAST(f.line, 'String'), '') AS line,
-        if({level:String} = 'machine', CAST(f.machine, 'String'), '') AS machine,
+        if({level:String} IN ('machine', 'line', 'area', 'site'), f.site, toLowCardinality('')) AS site,
+        if({level:String} IN ('machine', 'line', 'area'), f.area, toLowCardinality('')) AS area,
+        if({level:String} IN ('machine', 'line'), f.line, toLowCardinality('')) AS line,
+        if({level:String} = 'machine', f.machine, toLowCardinality('')) AS machine,
         f.by_period AS period, f.by_shift AS shift, f.by_product AS product, f.by_order AS order,
         sum(f.t_ms) AS t_ms, sum(f.nonwork_ms) AS nonwork_ms, sum(f.pdot_ms) AS pdot_ms, sum(f.pbt_ms) AS pbt_ms,
         sum(f.apt_ms) AS apt_ms, sum(f.aust_ms) AS aust_ms, sum(f.adet_ms) AS adet_ms, sum(f.adot_ms) AS adot_ms,
@@ -50,5 +53,5 @@ FROM
         sum(f.counted_out_ms) AS counted_out_ms,
         min(f.first) AS first, max(f.last) AS last, uniqExact(f.machine) AS machines,
         sum(f.provisional) AS provisional, sum(f.restated) AS restated,
-        groupUniqArrayArray(f.flags) AS flags, countIf(has(f.flags, 'not_in_factory')) AS unlisted,
+        groupUniqArrayArray(f.flags) AS row_flags, sum(f.unlisted) AS unlisted,
         pbt_ms = 0 AS no_plan, unknown_ms = pbt_ms AS no_data, no_ideal_total > 0 AS no_rate
