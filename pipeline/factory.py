@@ -8,12 +8,13 @@ from pathlib import Path
 
 from pipeline.codec import FactoryFile
 from pipeline.core.model import Control, MachineConfig
-from pipeline.factory_calendar import check_shifts, read_zone
+from pipeline.factory_calendar import check_shifts
 from pipeline.factory_changes import changes
 from pipeline.factory_dump import dump
 from pipeline.factory_holidays import this_year
 from pipeline.factory_levels import Calendar, Key, keys_of, place, read_calendar, shared
-from pipeline.factory_machine import MACHINE_KEYS, with_facts
+from pipeline.factory_machine import MACHINE_KEYS, names, with_facts
+from pipeline.factory_zones import read_zone
 from pipeline.reasons import VERSION, Reason, read_reasons
 from pipeline.yaml_lines import Node, nearest, parse, read
 
@@ -101,11 +102,11 @@ def _factory(root: Node, year: int) -> Factory:
         top["version"].fail(f"version {version} of the format is unknown", f"write {VERSION}")
     site, zone = top["site"].text("the name of the site"), read_zone(top["timezone"])
     enterprise, written = _read_enterprise(top["enterprise"]) if "enterprise" in top else ("", {})
-    machines = top["machines"].mapping()
+    machines = names(top["machines"])
     if not machines:
         top["machines"].fail("there is no machine", "give at least one")
     written |= {("site", site): top["calendar"]} if "calendar" in top else {}
-    areas = top["areas"].mapping() if "areas" in top else {}
+    areas = names(top["areas"]) if "areas" in top else {}
     written |= {("area", name): area.mapping(("calendar",), ("calendar",))["calendar"] for name, area in areas.items()}
     lines = _read_lines(top["lines"], machines, written) if "lines" in top else {}
     calendars = {key: read_calendar(node, zone, year) for key, node in written.items()}
@@ -170,7 +171,7 @@ def _read_lines(node: Node, machines: Mapping[str, Node], written: dict[Key, Nod
     """The lines; their calendars are added to those that are written."""
     lines: dict[str, Line] = {}
     seen: dict[str, str] = {}
-    for name, entry in node.mapping().items():
+    for name, entry in names(node).items():
         given = entry.mapping(("area", "calendar", "stations"), ("stations",))
         area = given["area"].text() if "area" in given else ""
         written |= {("line", name): given["calendar"]} if "calendar" in given else {}

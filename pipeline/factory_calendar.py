@@ -6,38 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pipeline.core.model import Shift
 from pipeline.errors import FactoryFileError
-from pipeline.yaml_lines import Node, nearest
+from pipeline.yaml_lines import Node
 
 DAY_MIN = 24 * 60
 WEEK_MIN = 7 * DAY_MIN
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?")
-INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)? ?(Z|[+-]\d\d:?\d\d)?")
+FIRST_YEAR, LAST_YEAR = 2000, 2100
+LONGEST_BREAK_MIN = 8 * 60
+CLOCK = re.compile(r"(\d{1,2}):(\d\d)(:00)?", re.ASCII)
+INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,3})?)? ?(Z|[+-](\d\d):?\d\d)?", re.ASCII)
 MOMENTS = "2026-03-02T10:00:00Z, or 2026-03-02 11:00 for the site's local time"
-
-
-@cache
-def zones() -> frozenset[str]:
-    """Names of all IANA time zones that this computer knows."""
-    return frozenset(available_timezones())
-
-
-def read_zone(node: Node) -> str:
-    """The IANA zone that is written."""
-    name = node.text("an IANA time zone such as Europe/Paris")
-    if name not in zones():
-        city = name.rpartition("/")[2].replace(" ", "_").lower()
-        same_city = sorted(zone for zone in zones() if zone.rpartition("/")[2].lower() == city)
-        remedy = f"did you mean `{same_city[0]}`?" if same_city else nearest(name, zones())
-        if remedy.startswith("known are"):
-            remedy = "write an IANA name such as Europe/Paris, or UTC"
-        node.fail(f"the time zone {name!r} is unknown", remedy)
-    return name
 
 
 def check_shifts(shifts: Sequence[Shift], where: str = "calendar") -> None:
@@ -103,12 +85,21 @@ def local_ms(local: datetime, zone: ZoneInfo) -> int:
 
 def moment_ms(text: str, zone: ZoneInfo) -> int:
     """UTC milliseconds of an ISO 8601 moment; without an offset it is a local time of the zone. Raises ValueError."""
-    if not INSTANT.fullmatch(text):
+    found = INSTANT.fullmatch(text)
+    if not found:
         raise ValueError("not date and time of day")
+    if int(found[4] or 0) > 14:
+        raise ValueError(f"no offset is {found[3]}")
     moment = datetime.fromisoformat(re.sub(r" (?=Z|[+-])", "", text))
-    if moment.year < 2000:
-        raise ValueError("before the year 2000")
-    return _ms(moment) if moment.tzinfo else local_ms(moment, zone)
+    _require_year(moment.year)
+    at_ms = _ms(moment) if moment.tzinfo else local_ms(moment, zone)
+    _require_year((datetime(1970, 1, 1) + timedelta(milliseconds=at_ms)).year)
+    return at_ms
+
+
+def _require_year(year: int) -> None:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise ValueError(f"before the year {FIRST_YEAR}" if year < FIRST_YEAR else f"after the year {LAST_YEAR}")
 
 
 def _ms(moment: datetime) -> int:
@@ -140,6 +131,10 @@ def _read_shift(node: Node, what: str) -> Shift:
     shift = Shift(name, start, "00:00" if end == "24:00" else end)
     if what == "break" and shift.start == shift.end:
         node.fail("the break lasts a whole day", "correct its end, or use `closed` or `planned_down`")
+    length = ((clock_min(shift.end) or 0) - (clock_min(shift.start) or 0)) % DAY_MIN
+    if what == "break" and length > LONGEST_BREAK_MIN:
+        long = f"the break from {start} to {end} lasts {length // 60} h {length % 60:02d} min"
+        node.fail(long, "correct its end, or use `planned_down`")
     return replace(shift, days=_read_days(given["days"])) if "days" in given else shift
 
 
@@ -202,9 +197,9 @@ def read_date(node: Node) -> str:
     """The local date (YYYY-MM-DD) that is written."""
     text = node.text("a date such as 2026-12-25")
     try:
-        if not re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             raise ValueError("not YYYY-MM-DD")
-        date.fromisoformat(text)
+        _require_year(date.fromisoformat(text).year)
     except ValueError as error:
         node.fail(f"{text!r} is no date ({error})", "write year-month-day, such as 2026-12-25")
     return text

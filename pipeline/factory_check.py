@@ -10,6 +10,7 @@ from pipeline.factory_levels import Key, keys_of
 
 NEXT = 3
 NAMED = 5
+SHORTEST_US, LONGEST_US = 10_000, 3_600_000_000  # ideal cycle times beyond are rarely meant
 
 
 def describe(factory: Factory, today: str) -> Iterator[str]:
@@ -21,11 +22,21 @@ def describe(factory: Factory, today: str) -> Iterator[str]:
         yield f"  on no line: {', '.join(single)}"
     if without := [name for name, config in factory.machines.items() if not config.ideal_cycle_us]:
         yield f"  without an ideal cycle time, so without performance and OEE: {', '.join(without)}"
+    if odd := list(_odd_cycles(factory)):
+        more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
+        yield f"  ideal cycle times that are unusual, are they in seconds? {', '.join(odd[:NAMED])}{more}"
     if factory.reasons:
         free = sum(not reason.loss for reason in factory.reasons)
         yield f"  reasons: {len(factory.reasons)}, {free} of them without a loss"
     yield from _holidays(factory, today)
     yield from _meetings(factory)
+
+
+def _odd_cycles(factory: Factory) -> Iterator[str]:
+    for name, config in factory.machines.items():
+        for product, us in config.ideal_cycle_us.items():
+            if not SHORTEST_US <= us <= LONGEST_US:
+                yield f"{name} {us / 1_000_000:g} s" + (f" for {product}" if product != "*" else "")
 
 
 def _holidays(factory: Factory, today: str) -> Iterator[str]:

@@ -8,12 +8,11 @@ from collections.abc import Collection
 from datetime import UTC, date, datetime
 from functools import cache
 
-from pipeline.factory_calendar import read_date, read_dates
+from pipeline.factory_calendar import FIRST_YEAR, LAST_YEAR, read_date, read_dates
 from pipeline.yaml_lines import Node, nearest
 
-YEARS = re.compile(r"(\d{4})(?:\s*-\s*(\d{4}))?")
+YEARS = re.compile(r"(\d{4})(?:\s*-\s*(\d{4}))?", re.ASCII)
 YEARS_BEFORE, YEARS_AFTER = 2, 10
-FIRST_YEAR, LAST_YEAR = 2000, 2100
 CODES = "write its ISO 3166 code, such as DE for Germany"
 
 Holidays = tuple[tuple[str, str], ...]  # local date, name
@@ -38,7 +37,7 @@ def read_holidays(node: Node, year: int) -> Holidays:
         country = _country(given["country"], given["country"].text("a country such as DE"))
         inner = given.get("subdivision")
         subdivision = _subdivision(inner, country, inner.text("a subdivision such as BY")) if inner else ""
-    first, last = year - YEARS_BEFORE, year + YEARS_AFTER
+    first, last = max(year - YEARS_BEFORE, FIRST_YEAR), min(year + YEARS_AFTER, LAST_YEAR)
     if "years" in given:
         first, last = _years(given["years"])
     found = _known(country, subdivision, first, last)

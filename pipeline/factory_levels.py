@@ -48,6 +48,8 @@ def read_calendar(node: Node, zone: str, year: int) -> Calendar:
     if isinstance(node.value, str) and not node.empty:
         node.choice(["always"])
         return ALWAYS
+    if isinstance(node.value, dict) and "always" in node.value:
+        node.fail("`always` is no key but the whole calendar", "write `calendar: always`", node.keys["always"])
     given = node.mapping(CALENDAR_KEYS)
     if not given:
         node.fail("the calendar says nothing", "write `calendar: always`, or give it shifts")

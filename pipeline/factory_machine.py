@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from pipeline.core.calendar import LONGEST_CYCLE_US, MOST_UNITS
@@ -16,8 +19,30 @@ MACHINE_KEYS = (
     "calendar", "ideal_cycle_s", "units_per_cycle", "split", "micro_stop_s", "stale_after_s", "counter_modulus",
     "profile", "unknown_as", "oee_target", "signals",
 )  # fmt: skip
+MAX_NAME = 200
+LOOK_ALIKES = str.maketrans("авекмнорстухѕіјԁԛԝαβεζηικμνορτυχ", "abekmhopctyxsijdqwabezhikmnoptyx")  # Cyrillic, Greek
 MAX_SECONDS = 10**8
 MAX_CYCLE_S = LONGEST_CYCLE_US // 1_000_000
+SECONDS = {  # of a unit that is written, in small letters
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), "0.001"),
+    **dict.fromkeys(("min", "mins", "minute", "minutes"), "60"),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "3600"), **dict.fromkeys(("d", "day", "days"), "86400"),
+}  # fmt: skip
+
+
+def names(node: Node) -> dict[str, Node]:
+    """The entries of a mapping by names of the user's own, none of which a person could take for another."""
+    seen: dict[str, str] = {}
+    for name in node.mapping():
+        if len(name) > MAX_NAME:
+            node.fail(f"the name {name[:40]!r} ... is too long", f"use 1 to {MAX_NAME} characters", node.keys[name])
+        looks = unicodedata.normalize("NFKC", name).casefold().translate(LOOK_ALIKES)
+        if looks in seen:
+            where = f"in line {node.keys[seen[looks]]}"
+            problem = f"the names {name!a} and {seen[looks]!a} {where} look alike"
+            node.fail(problem, "rename one, so that nobody takes one for the other", node.keys[name])
+        seen[looks] = name
+    return node.mapping()
 
 
 def with_facts(config: MachineConfig, given: Mapping[str, Node]) -> MachineConfig:
@@ -35,7 +60,7 @@ def with_facts(config: MachineConfig, given: Mapping[str, Node]) -> MachineConfi
     if "stale_after_s" in given:
         values["stale_after_ms"] = _scaled(given["stale_after_s"], 1000)
     if "counter_modulus" in given:
-        values["counter_modulus"] = given["counter_modulus"].integer(2, 2**63 - 1, "the number at which it rolls over,")
+        values["counter_modulus"] = given["counter_modulus"].integer(2, 2**63 - 1, "the number at which it rolls over")
     if "profile" in given:
         values["profile"] = given["profile"].choice(PROFILES)
     if "unknown_as" in given:
@@ -66,7 +91,7 @@ def _read_units(node: Node) -> dict[str, int]:
 
 def _scaled(node: Node, per_second: int, may_be_zero: bool = False, most: int = MAX_SECONDS) -> int:
     """Seconds as a whole number of milliseconds (1000) or microseconds (1,000,000)."""
-    seconds = node.number("a number of seconds")
+    seconds = node.number("a number of seconds", SECONDS)
     low = "0" if may_be_zero else "above 0"
     if seconds < 0 or (seconds == 0 and not may_be_zero) or seconds > most:
         node.fail(f"{node.value} is out of range", f"write seconds from {low} to {most}")
@@ -78,13 +103,19 @@ def _scaled(node: Node, per_second: int, may_be_zero: bool = False, most: int = 
 
 
 def _read_target(node: Node) -> float:
-    if isinstance(node.value, str) and node.value.endswith("%"):
-        node.fail(f"{node.value} is not a share from 0 to 1", "write 75% as 0.75")
+    text = node.text("a target of OEE from 0 to 1")
+    if percent := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(?:%|percent|per cent|pct)", text):
+        example = Decimal(percent[1]) if Decimal(percent[1]) <= 100 else Decimal(75)
+        node.fail(f"{text} is not a share from 0 to 1", f"write {example}% as {_share(example)}")
     target = node.number("a target of OEE from 0 to 1")
     if not 0 <= target <= 1:
-        remedy = f"write {(target / 100).normalize():f}" if 1 < target <= 100 else "write it as a share, such as 0.75"
-        node.fail(f"the target {target} is not between 0 and 1", remedy)
+        meant = f"write {_share(target)}" if 10 <= target <= 100 else "write a share from 0 to 1, such as 0.75"
+        node.fail(f"the target {target} is not between 0 and 1", meant)
     return float(target)
+
+
+def _share(percent: Decimal) -> str:
+    return f"{(percent / 100).normalize():f}"
 
 
 def _read_signal(name: str, node: Node) -> SignalConfig:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +20,9 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 16
 MAX_ALIASES = 10_000
-NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?[0-2]?\d{1,2})?")  # fits a float
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-2]?[0-9]{1,2})?")  # fits a float
+BREAK = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")  # what YAML counts as the end of a line
+CURLY = "\u201c\u201d\u201e\u2018\u2019\u201a"
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 SYNTAX = (  # what the parser says -> what a person does about it
     ("alphabetic or numeric", "put quotes around a name that begins with * or &, as in '*'"),
@@ -48,6 +52,7 @@ class Node:
     value: str | list[Node] | dict[str, Node]
     plain: bool = False
     keys: dict[str, int] = field(default_factory=dict)  # line of each key of a mapping
+    required: bool = False  # the key that has this value must not be left out
 
     def fail(self, problem: str, remedy: str, line: int | None = None) -> NoReturn:
         """Raise the FactoryFileError that names this place."""
@@ -62,25 +67,22 @@ class Node:
     def text(self, what: str = "a name") -> str:
         """The scalar as it is written, without surrounding blanks; refuses empty and unprintable ones."""
         if self.empty or self.value == "":
-            self.fail("nothing is given here", f"write {what}, or delete the line")
+            self.fail("nothing is given here", f"write {what}" + ("" if self.required else ", or delete the line"))
         if not isinstance(self.value, str):
             self.fail(f"this is {self._kind()}, not {what}", f"write {what}")
         text = self.value.strip()
         if not text or not text.isprintable() or len(text) > 200:
             self.fail(f"{text[:40]!r} cannot be {what}", "use 1 to 200 printable characters")
+        if remedy := _pasted(text):
+            self.fail(f"{text!r} cannot be {what}", remedy)
         return text
 
-    def number(self, what: str = "a number") -> Decimal:
-        """The exact decimal number that is written; refuses anything else, infinities included."""
+    def number(self, what: str = "a number", units: Mapping[str, str] | None = None) -> Decimal:
+        """The exact decimal number that is written; `units`: by name, the seconds of those that the remedy converts."""
         text = self.text(what)
         if NUMBER.fullmatch(text):
             return Decimal(text)
-        remedy = f"write {what}, in digits"
-        if re.fullmatch(r"[-+]?\d+,\d+", text):
-            remedy = f"write a decimal point: {text.replace(',', '.')}"
-        elif unit := re.fullmatch(r"([-+]?\d[\d.]*)\s*(%|[a-zA-Z]+)", text):
-            remedy = f"write the number alone ({unit[1]}), in the unit that the key names"
-        return self.fail(f"{text!r} is not {what}", remedy)
+        return self.fail(f"{text!r} is not {what}", _as_number(text, units or {}) or f"write {what}, in digits")
 
     def integer(self, low: int, high: int, what: str = "a whole number") -> int:
         """The whole number that is written, low <= number <= high."""
@@ -120,10 +122,13 @@ class Node:
             self.fail(problem, f"write lines of `key: value`, {example}")
         for key in self.value:
             if known is not None and key not in known:
+                if key.startswith("//"):
+                    self.fail("`//` begins no comment", "begin comments with #", self.keys[key])
                 self.fail(f"unknown key {key!r}", nearest(key, known), self.keys[key])
         for key in required:
             if key not in self.value:
                 self.fail(f"the key `{key}` is missing", f"add `{key}: ...`")
+            self.value[key].required = True
         return self.value
 
     def _kind(self) -> str:
@@ -132,13 +137,39 @@ class Node:
         return "a list" if isinstance(self.value, list) else "a mapping"
 
 
+def _pasted(text: str) -> str:
+    """The remedy for what was copied into a name with it; "" for a good one."""
+    if text[:1] in CURLY and text:
+        return "replace the curly quotes by straight ones, or delete them"
+    return "put the value in place of ${...}: variables are not filled in" if "${" in text else ""
+
+
+def _as_number(text: str, units: Mapping[str, str]) -> str:
+    """The remedy for a number that is written in another way; "" where none is seen."""
+    digits = "".join(str(unicodedata.decimal(letter, letter)) for letter in unicodedata.normalize("NFKC", text))
+    if digits != text and NUMBER.fullmatch(digits):
+        return f"write {digits}, with the digits 0 to 9"
+    if re.fullmatch(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+", text):
+        point = f" or {Decimal(text.replace(',', '.')).normalize():f}" if text.count(",") == 1 else ""
+        return f"write {text.replace(',', '')}{point}"
+    if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", text):
+        return f"write a decimal point: {text.replace(',', '.')}"
+    unit = re.fullmatch(r"([-+]?[0-9][0-9.]*)\s*(%|[a-zA-Z]+)", text)
+    if unit and unit[2].lower() in units and NUMBER.fullmatch(unit[1]):
+        return f"write seconds: {(Decimal(unit[1]) * Decimal(units[unit[2].lower()])).normalize():f}"
+    return f"write the number alone ({unit[1]}), in the unit that the key names" if unit else ""
+
+
 def nearest(word: str, known: Collection[str]) -> str:
-    """The remedy for an unknown word: the one that was probably meant, or all that there are."""
+    """The remedy for an unknown word: the one probably meant, or all there are, and its letter of another alphabet."""
+    odd = ""
+    if found := re.search(r"[^\x00-\u024f]", word if all(map(str.isascii, known)) else ""):
+        odd = f" (character {found.start() + 1} is {unicodedata.name(found[0], 'unknown')})"
     by_case = {name.lower(): name for name in known}
     if close := difflib.get_close_matches(word.lower(), by_case, 1, 0.6):
-        return f"did you mean `{by_case[close[0]]}`?"
+        return f"did you mean `{by_case[close[0]]}`?{odd}"
     names = sorted(known)
-    return f"known are: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+    return f"known are: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}{odd}"
 
 
 def read(path: Path | str) -> Node:
@@ -146,7 +177,7 @@ def read(path: Path | str) -> Node:
     try:
         with Path(path).open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # ValueError: a zero byte in the path
         raise FactoryFileError(f"{path}: there is no such file; check the path") from None
     except IsADirectoryError:
         raise FactoryFileError(f"{path}: this is a folder; name the file in it") from None
@@ -159,13 +190,15 @@ def read(path: Path | str) -> Node:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise FactoryFileError(f"{path}:{line}: this is no UTF-8 text; save the file with the encoding UTF-8") from None
+    if text.count("\0") > 3:  # fewer are a slip in a text
+        raise FactoryFileError(f"{path}:1: this is no text file; check the path, or save it with the encoding UTF-8")
     return parse(text, str(path))
 
 
 def parse(text: str, file: str) -> Node:
     """The text as a tree; `file` is named in errors. Raises FactoryFileError when it is no valid YAML."""
     try:
-        root = _Builder(file).build(yaml.parse(text, Loader=LOADER))
+        root = _Builder(file).build(_without_tabs(yaml.parse(text, Loader=LOADER), text, file))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise FactoryFileError(
@@ -180,16 +213,51 @@ def parse(text: str, file: str) -> Node:
 
 def _syntax(error: yaml.MarkedYAMLError, text: str, file: str) -> str:
     mark = error.problem_mark or error.context_mark
-    line = min(mark.line + 1, text.count("\n") + 1) if mark else 1
     problem = str(error.problem or error.context)
-    lines = text.splitlines()
-    at = lines[line - 1] if line <= len(lines) else ""
-    if "\t" in at[: len(at) - len(at.lstrip())]:
-        return f"{file}:{line}: a tab stands at the beginning of the line; indent with blanks"
+    lines = BREAK.split(text.rstrip("\r\n"))
+    line = min(mark.line + 1, len(lines)) if mark else 1
+    at, column = lines[line - 1], mark.column if mark and mark.line < len(lines) else 0
+    if "\t" in at[: len(at) - len(at.lstrip())] or at[column : column + 1] == "\t":
+        return _tab(file, line, at[:column])
+    if comment := next((n for n, one in enumerate(lines[:line], 1) if one.lstrip().startswith("//")), 0):
+        return f"{file}:{comment}: `//` begins no comment; begin comments with #"
+    if mark and at[:column].endswith(("'", '"')) and (opened := _opened(text, mark)):
+        if opened < line:
+            return f"{file}:{opened}: a quote is opened here and not closed in this line; close it"
+        return f"{file}:{line}: a quote stands inside quotes; put the other kind of quotes around the value"
+    remedy = next((cure for sign, cure in SYNTAX if sign in problem), "compare with deploy/examples")
+    if at[column : column + 1] in ("]", "}") and "',' or" not in problem:
+        remedy = "there is a closing bracket too many"
     if error.context_mark and ("end of stream" in problem or "',' or" in problem):
         line = error.context_mark.line + 1  # where the quote or bracket was opened, not where the file ends
-    remedy = next((cure for sign, cure in SYNTAX if sign in problem), "compare with deploy/examples")
     return f"{file}:{line}: this is no valid YAML ({problem}); {remedy}"
+
+
+def _tab(file: str, line: int, before: str) -> str:
+    if before.strip():
+        return f"{file}:{line}: a tab stands where YAML wants blanks; write blanks instead"
+    return f"{file}:{line}: a tab stands at the beginning of the line; indent with blanks"
+
+
+def _opened(text: str, end: yaml.Mark) -> int:
+    """The line in which the quotes were opened that are closed just before `end`; 0 when there are none."""
+    with suppress(yaml.YAMLError):
+        for token in yaml.scan(text, Loader=LOADER):
+            if isinstance(token, yaml.ScalarToken) and not token.plain and token.end_mark.index == end.index:
+                return int(token.start_mark.line) + 1
+    return 0
+
+
+def _without_tabs(events: Iterator[Any], text: str, file: str) -> Iterator[Any]:
+    """The events; refuses tabs between them, which libyaml takes for blanks and the parser in Python does not."""
+    end = 0
+    for event in events:
+        for found in re.finditer(r"#[^\n\r]*|\t", text[end : event.start_mark.index]):
+            if found[0] == "\t":
+                before = BREAK.split(text[: end + found.start()])
+                raise FactoryFileError(_tab(file, len(before), before[-1]))
+        end = max(end, event.end_mark.index)
+        yield event
 
 
 class _Builder:
@@ -199,6 +267,7 @@ class _Builder:
         self.file = file
         self.anchors: dict[str, Node] = {}
         self.aliases = 0
+        self.last: Any = None  # the scalar that was read last as a value
 
     def build(self, events: Iterator[Any]) -> Node | None:
         root: Node | None = None
@@ -221,7 +290,7 @@ class _Builder:
             self._refuse(event, f"the tag {event.tag} means nothing here", "delete it")
         node = Node(self.file, _line(event), path, "")
         if isinstance(event, yaml.ScalarEvent):
-            node.value, node.plain = event.value, event.implicit[0]
+            node.value, node.plain, self.last = event.value, event.implicit[0], event
         elif isinstance(event, yaml.SequenceStartEvent):
             entries: list[Node] = []
             while not isinstance(inner := next(events), yaml.SequenceEndEvent):
@@ -250,14 +319,25 @@ class _Builder:
             key = event.value
             if key == "<<":
                 self._refuse(event, "merge keys (<<) are not read", "use `defaults`, or write the keys out")
-            if not key.isprintable() or not key or key != key.strip():
-                self._refuse(event, f"{key!r} cannot be a key", "retype it with plain characters and ordinary blanks")
+            good = key.isprintable() and key and key == key.strip()
+            if remedy := _pasted(key) or ("" if good else "retype it with plain characters and ordinary blanks"):
+                self._refuse(event, f"{key!r} cannot be a key", remedy)
             if key in entries:
                 first = f"{key!r} stands here twice, first in line {node.keys[key]}"
                 node.fail(first, "delete or rename one", _line(event))
             node.keys[key] = _line(event)
-            entries[key] = self._node(next(events), events, f"{node.path}.{key}" if node.path else key, depth + 1)
+            before, value = self.last, next(events)
+            if entries and (number := _decimal_comma(before, event, value)):
+                entries[next(reversed(entries))].fail(f"{number} has a comma", f"write {number.replace(',', '.')}")
+            entries[key] = self._node(value, events, f"{node.path}.{key}" if node.path else key, depth + 1)
         node.value = entries
+
+
+def _decimal_comma(before: Any, key: Any, value: Any) -> str:
+    """A number such as 12,5 in braces, "" for any other key: to YAML it is 12, and then the key 5 without a value."""
+    adjacent = before is not None and before.end_mark.index + 1 == key.start_mark.index
+    number = f"{before.value},{key.value}" if adjacent and getattr(value, "value", None) == "" else ""
+    return number if re.fullmatch(r"[-+]?[0-9]+,[0-9]+", number) else ""
 
 
 def _line(event: Any) -> int:

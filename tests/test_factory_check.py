@@ -48,6 +48,18 @@ def test_closed_dates_of_a_site_without_shifts_are_spoken_of_too() -> None:
     assert [line for line in said("{breaks: []}") if "calendar of" in line] == []
 
 
+def test_ideal_cycles_that_are_hardly_in_seconds_are_asked_about() -> None:
+    text = TEXT.replace("SITE", "always").replace("a: {ideal_cycle_s: 1,", "a: {ideal_cycle_s: {A: 0.009, B: 0.01},")
+    lines = list(describe(loads(text.replace("inherit: false", "inherit: true")), "2026-01-01"))
+    assert "  ideal cycle times that are unusual, are they in seconds? a 0.009 s for A" in lines
+    slow = [
+        f"  {name}: {{ideal_cycle_s: {seconds}}}\n" for name, seconds in zip("efghijk", range(3600, 3607), strict=True)
+    ]
+    asked = [line for line in describe(loads(text + "".join(slow)), "2026-01-01") if "unusual" in line]
+    assert asked[0].endswith("a 0.009 s for A, f 3601 s, g 3602 s, h 3603 s, i 3604 s and 2 more")
+    assert not [line for line in said("always") if "unusual" in line]
+
+
 def test_the_examples_are_without_mistakes() -> None:
     for file in ("factory.yaml", "nist.factory.yaml"):
         done = CliRunner().invoke(command, ["check", str(EXAMPLES / file)])

@@ -10,7 +10,7 @@ import yaml
 
 from pipeline import yaml_lines
 from pipeline.errors import FactoryFileError
-from pipeline.factory import Factory, load, loads
+from pipeline.factory import Factory, dump, load, loads
 
 # What stands above a mistake; the first line after it is 4, 6 or 7.
 SITE = "version: 1\nsite: lyon\ntimezone: Europe/Paris\n"
@@ -99,7 +99,7 @@ MEANING: Cases = {
     "stale below a millisecond": (MACHINE + "    stale_after_s: 0.0001\n", 6, "0.0001 s is no whole", "3 decimals"),
     "stale never": (MACHINE + "    stale_after_s: never\n", 6, "'never' is not a number of seconds", "in digits"),
     "default target in percent": (PLANT + "defaults:\n  oee_target: 45 %\n", 7, "45 % is not a share", "as 0."),
-    "target beyond percent": (MACHINE + "    oee_target: 8500\n", 6, "8500 is not between", "as a share, such as"),
+    "target beyond percent": (MACHINE + "    oee_target: 8500\n", 6, "8500 is not between", "a share from 0 to 1"),
     "target by product": (MACHINE + "    oee_target: {A: 0.8}\n", 6, "a mapping, not a target", "from 0 to 1"),
     "profile in capitals": (MACHINE + "    profile: ISO22400\n", 6, "'ISO22400' is unknown", "did you mean `iso22400`"),
     "two profiles": (MACHINE + "    profile: [vorne, smrp]\n", 6, "a list, not one of iso22400", "one of iso22400"),
@@ -156,6 +156,83 @@ MEANING: Cases = {
 }  # fmt: skip
 
 
+def zone(name: str) -> str:
+    return PLANT.replace("Europe/Paris", name)
+
+
+def machine(words: str) -> str:
+    return f"{MACHINE}    {words}\n"
+
+
+ABBREVIATION, IANA = "an abbreviation or an offset", "write an IANA name such as Europe/Paris, or UTC"
+TAB = "a tab stands where YAML wants blanks"
+
+FOUND: Cases = {  # by one who tried
+    "break backwards": (
+        CALENDAR + "  breaks: [{start: 12:30, end: 12:00}]\n", 7, "from 12:30 to 12:00 lasts 23 h 30 min",
+        "correct its end, or use `planned_down`"),
+    "break of more than a shift": (CALENDAR + "  breaks: [{start: 22:00, end: 6:01}]\n", 7, "8 h 01 min", "its end"),
+    "zone of the computer": (zone("localtime"), 3, "another one on every computer", IANA),
+    "zone of no place": (zone("Factory"), 3, "another one on every computer", IANA),
+    **{f"zone {name}": (zone(name), 3, ABBREVIATION, IANA)
+       for name in ("GMT+1", "Etc/GMT+1", "GMT0", "EST", "MST", "HST", "CET", "IST", "BST", "PST")},
+    **{f"zone {name}": (zone(name), 3, "is unknown", IANA)
+       for name in ("CEST", "Z", "UTC+1", "W. Europe Standard Time", "Central European Time")},
+    "zone in small letters": (zone("utc"), 3, "'utc' is unknown", "did you mean `UTC`?"),
+    "planned stop without end": (
+        CALENDAR + "  planned_down: [{from: 2026-03-02 10:00, to: 9999-12-31 23:59}]\n", 7, "after the year 2100", "as"),
+    "planned stop just after 2100": (
+        CALENDAR + "  planned_down: [{from: 2100-12-31 10:00, to: 2100-12-31T23:30:00-02:00}]\n", 7,
+        "after the year 2100", "write it as"),
+    "planned stop with a strange offset": (
+        CALENDAR + "  planned_down: [{from: 2026-03-02T10:00+25:00, to: 2026-03-03 11:00}]\n", 7,
+        "no moment in time (no offset is +25:00)", "write it as"),
+    "closed before anything": (CALENDAR + "  closed: [1926-12-25]\n", 7, "before the year 2000", "year-month-day"),
+    "exception after everything": (CALENDAR + "  exceptions: [{on: 2206-12-25}]\n", 7, "after the year 2100", "such as"),
+    "time in Arabic digits": (
+        CALENDAR + "  breaks: [{start: ٠٦:٠٠, end: 07:00}]\n", 7, "no time of day", "such as 06:30"),
+    "date in wide digits": (CALENDAR + "  closed: [２０２６-12-25]\n", 7, "is no date", "such as 2026-12-25"),
+    "number in wide digits": (machine("ideal_cycle_s: １２.５"), 6, "is not a number", "write 12.5, with the digits"),
+    "hours": (machine("stale_after_s: 8h"), 6, "'8h' is not a number of seconds", "write seconds: 28800"),
+    "minutes": (machine("stale_after_s: 5 min"), 6, "'5 min' is not a number", "write seconds: 300"),
+    "milliseconds": (machine("ideal_cycle_s: 250 ms"), 6, "'250 ms' is not a number", "write seconds: 0.25"),
+    "thousands or decimals": (machine("micro_stop_s: 3,600"), 6, "'3,600' is not", "write 3600 or 3.6"),
+    "thousands twice": (machine("counter_modulus: 1,000,000"), 6, "'1,000,000' is not", "write 1000000"),
+    "decimal comma in braces": (machine("ideal_cycle_s: {A: 12,5}"), 6, "ideal_cycle_s.A: 12,5 has a comma", "12.5"),
+    "decimal comma in the midst": (machine("ideal_cycle_s: {A: 3, B: 12,5, C: 3}"), 6, "s.B: 12,5 has", "write 12.5"),
+    "target of more than all": (machine("oee_target: 1.5"), 6, "1.5 is not between", "from 0 to 1, such as 0.75"),
+    "target in words": (machine("oee_target: 75 percent"), 6, "75 percent is not a share", "write 75% as 0.75"),
+    "key with a letter of another alphabet": (
+        PLANT.replace("site", "ѕite"), 2, "unknown key", "`site`? (character 1 is CYRILLIC SMALL LETTER DZE)"),
+    "key of such letters": (PLANT.replace("site", "ѕіtе"), 2, "unknown key", "(character 1 is CYRILLIC"),
+    "machines by case": (SITE + "machines:\n  cut:\n  Cut:\n", 6, "'Cut' and 'cut' in line 5 look alike", "rename"),
+    "machines by alphabet": (SITE + "machines:\n  cut-a:\n  cut-а:\n", 6, r"'cut-\u0430' and 'cut-a' in", "rename"),
+    "machines by accent": (SITE + "machines:\n  caf\xe9:\n  cafe\u0301:\n", 6, "look alike", "rename one"),
+    "machine of a long name": (SITE + f"machines:\n  {'c' * 201}:\n", 5, "is too long", "1 to 200 characters"),
+    "curly quotes": (PLANT.replace("lyon", "“lyon”"), 2, "'“lyon”' cannot be the name", "curly quotes by straight"),
+    "curly quotes of a key": (PLANT.replace("cut", "“cut”"), 5, "'“cut”' cannot be a key", "curly quotes by straight"),
+    "variable": (PLANT.replace("lyon", "${SITE}"), 2, "'${SITE}' cannot be the name", "variables are not filled in"),
+    "quote closed by the next one": (
+        'version: 1\nsite: "lyon\ntimezone: UTC\nenterprise: "acme"\n', 2, "a quote is opened here", "close it"),
+    "quote of a list closed by the next one": (
+        LINES + "  L1:\n    stations:\n    - 'cut\n    - 'weld'\n", 8, "a quote is opened here", "close it"),
+    "quote within quotes": (PLANT.replace("lyon", "'l'usine'"), 2, "a quote stands inside quotes", "other kind"),
+    "quote within quotes in brackets": (
+        LINES + "  L1: {stations: ['l'usine']}\n", 6, "a quote stands inside quotes", "other kind"),
+    "bracket too many": (machine("signals: {load: {}}}"), 6, "no valid YAML", "there is a closing bracket too many"),
+    "tab after a dash": (LINES + "  L1:\n    stations:\n      -\tcut\n", 8, TAB, "write blanks"),
+    "tab after a colon": (PLANT.replace("site: ", "site:\t"), 2, TAB, "write blanks"),
+    "tab before a comment": (PLANT.replace("lyon", "lyon\t# city"), 2, TAB, "write blanks"),
+    "colon missing in the last line": (SITE + "machines\n", 4, "could not find expected ':'", "missing colon"),
+    "bracket open in the last line": (PLANT + "lines: [\n", 6, "no valid YAML", "compare"),
+    "comment of another language above": ("// my plant\n" + PLANT, 1, "`//` begins no comment", "with #"),
+    "such a comment with a colon": (SITE + "// machines: all\n", 4, "`//` begins no comment", "with #"),
+    "power": (machine("counter_modulus: 2^16"), 6, "'2^16' is not the number at", "it rolls over, in digits"),
+    "always as a key": (CALENDAR + "  always: true\n", 7, "`always` is no key", "write `calendar: always`"),
+}  # fmt: skip
+CASES = SHAPE | MEANING | FOUND
+
+
 def is_refused(read: Callable[[], Factory], file: str, line: int, problem: str, remedy: str) -> None:
     with pytest.raises(FactoryFileError) as refused:
         read()
@@ -168,7 +245,7 @@ def is_refused(read: Callable[[], Factory], file: str, line: int, problem: str, 
 
 
 @pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml_lines.LOADER], ids=["python", "libyaml"])
-@pytest.mark.parametrize(("text", "line", "problem", "remedy"), (SHAPE | MEANING).values(), ids=SHAPE | MEANING)
+@pytest.mark.parametrize(("text", "line", "problem", "remedy"), CASES.values(), ids=CASES)
 def test_a_new_users_mistake_is_named_whichever_parser_this_computer_has(
     text: str, line: int, problem: str, remedy: str, loader: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +258,31 @@ def test_what_stands_above_the_mistakes_is_good(text: str) -> None:
     assert "cut" in loads(text).machines
 
 
+def test_only_keys_that_may_be_left_out_are_said_to_be_deleted() -> None:
+    for text, optional in ((PLANT.replace("lyon", "null"), False), (machine("split: null"), True)):
+        with pytest.raises(FactoryFileError, match="nothing is given here") as refused:
+            loads(text)
+        assert ("or delete the line" in str(refused.value)) is optional
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, yaml_lines.LOADER], ids=["python", "libyaml"])
+def test_what_resembles_a_mistake_is_good(loader: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_lines, "LOADER", loader)
+    named = PLANT.replace("lyon", "'l''usine\t#1'  # the\tfirst").replace("12.5", "{A: 3,B: 5, 7: 12}")
+    assert loads(named.replace("\t#1", " #1")).site == "l'usine #1"
+    assert loads(named.replace("\t#1", "")).machines["cut"].ideal_cycle_us["7"] == 12_000_000
+    factory = loads(CALENDAR + "  breaks: [{start: 22:00, end: 06:00}]\n  closed: [2000-01-01, 2100-12-31]\n"
+                    "  planned_down: [{from: 2000-01-01T00:00Z, to: 2100-12-31T23:59:59.999Z}]\n")  # fmt: skip
+    assert loads(dump(factory)).calendars == factory.calendars
+    for name in ("UTC", "GMT", "Etc/UTC", "Japan", "America/Argentina/Ushuaia"):
+        assert loads(zone(name)).timezone == name
+
+
+def test_a_path_that_can_be_none_is_refused() -> None:
+    with pytest.raises(FactoryFileError, match="there is no such file; check the path"):
+        load("a\0b")
+
+
 FILES = {
     "picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 1, "no UTF-8 text", "encoding UTF-8"),
     "workbook": (b"PK\x03\x04\x14\0\x06\0\x08\0\0\0!\0\xa4\x9e", 1, "no UTF-8 text", "encoding UTF-8"),
@@ -191,6 +293,7 @@ FILES = {
         b"\xef\xbb\xbf" + MACHINE.replace("\n", "\r\n").encode() + b"    ideal_cycle_s: 12 s\r\n", 6,
         "machines.cut.ideal_cycle_s: '12 s'", "the number alone (12)"),
     "byte of a broken disk": (PLANT.replace("lyon", "ly\0on").encode(), 2, "control character (code 0)", "delete it"),
+    "zeros of a broken disk": (b"\0" * 512, 1, "this is no text file", "check the path"),
     "end mark of DOS": (PLANT.encode() + b"\x1a", 6, "control character (code 26)", "delete it"),
 }  # fmt: skip
 

@@ -57,7 +57,8 @@ WITH
     exit_facts AS
     (
         SELECT
-            f.site AS site, f.line AS line, f.by_period AS period, f.by_shift AS shift, f.by_product AS product,
+            CAST(f.site, 'String') AS site, CAST(f.line, 'String') AS line, f.by_period AS period, f.by_shift AS shift,
+            f.by_product AS product,
             f.by_order AS order, f.total AS total, f.good AS good, f.provisional AS provisional,
             f.first AS first, f.last AS last,
             if(f.machine = e.timekeeper, f.line_pbt_ms, 0) AS planned_ms,
@@ -88,7 +89,8 @@ WITH
     ),
     places AS
     (
-        SELECT c.site AS site, c.line AS line, c.machine AS machine, argMax(c.position, c.effective) AS position
+        SELECT CAST(c.site, 'String') AS site, CAST(c.line, 'String') AS line, CAST(c.machine, 'String') AS machine,
+            argMax(c.position, c.effective) AS position
         FROM factory AS c
         WHERE c.position > 0
         GROUP BY site, line, machine

@@ -37,10 +37,10 @@ SELECT
 FROM
 (
     SELECT
-        if({level:String} IN ('machine', 'line', 'area', 'site'), f.site, toLowCardinality('')) AS site,
-        if({level:String} IN ('machine', 'line', 'area'), f.area, toLowCardinality('')) AS area,
-        if({level:String} IN ('machine', 'line'), f.line, toLowCardinality('')) AS line,
-        if({level:String} = 'machine', f.machine, toLowCardinality('')) AS machine,
+        if({level:String} IN ('machine', 'line', 'area', 'site'), CAST(f.site, 'String'), '') AS site,
+        if({level:String} IN ('machine', 'line', 'area'), CAST(f.area, 'String'), '') AS area,
+        if({level:String} IN ('machine', 'line'), CAST(f.line, 'String'), '') AS line,
+        if({level:String} = 'machine', CAST(f.machine, 'String'), '') AS machine,
         f.by_period AS period, f.by_shift AS shift, f.by_product AS product, f.by_order AS order,
         sum(f.t_ms) AS t_ms, sum(f.nonwork_ms) AS nonwork_ms, sum(f.pdot_ms) AS pdot_ms, sum(f.pbt_ms) AS pbt_ms,
         sum(f.apt_ms) AS apt_ms, sum(f.aust_ms) AS aust_ms, sum(f.adet_ms) AS adet_ms, sum(f.adot_ms) AS adot_ms,
