@@ -91,7 +91,8 @@ SETTINGS max_insert_threads = 2, min_insert_block_size_rows = 2000000
 MACHINES = """
 INSERT INTO machines (machine, effective, site, area, line, position, timezone, ideal_cycle_us, profile, unknown_as, id)
 SELECT concat('m', leftPad(toString(number), 4, '0')), toDateTime64(0, 3, 'UTC'),
-    concat('s', toString(intDiv(number, 300))), concat('a', toString(intDiv(number, 60))), concat('l', toString(intDiv(number, 6))),
+    concat('s', toString(intDiv(number, 300))), concat('a', toString(intDiv(number, 60))),
+    concat('l', toString(intDiv(number, 6))),
     number % 6 + 1, 'UTC',
     map('*', 11000000), 'iso22400', 'loss', 'made'
 FROM numbers({machines:UInt64})

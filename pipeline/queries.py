@@ -96,7 +96,8 @@ SELECT by_time, state, reason, reason_name, micro, loss, minutes, stops, longest
 FROM
 (
     SELECT row_number() OVER (ORDER BY lost_ms DESC, state, reason, micro) AS by_time, state, reason, reason_name,
-           micro, loss, round(lost_ms / 60000, 1) AS minutes, times AS stops, round(longest_ms / 60000, 1) AS longest_min,
+           micro, loss, round(lost_ms / 60000, 1) AS minutes, times AS stops,
+           round(longest_ms / 60000, 1) AS longest_min,
            round(lost_ms / sum(lost_ms) OVER (), 4) AS share,
            round(sum(lost_ms) OVER (ORDER BY lost_ms DESC, state, reason, micro) / sum(lost_ms) OVER (), 4)
                AS cumulative_share,

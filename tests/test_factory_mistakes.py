@@ -180,7 +180,8 @@ FOUND: Cases = {  # by one who tried
        for name in ("CEST", "Z", "UTC+1", "W. Europe Standard Time", "Central European Time")},
     "zone in small letters": (zone("utc"), 3, "'utc' is unknown", "did you mean `UTC`?"),
     "planned stop without end": (
-        CALENDAR + "  planned_down: [{from: 2026-03-02 10:00, to: 9999-12-31 23:59}]\n", 7, "after the year 2100", "as"),
+        CALENDAR + "  planned_down: [{from: 2026-03-02 10:00, to: 9999-12-31 23:59}]\n", 7,
+        "after the year 2100", "as"),
     "planned stop just after 2100": (
         CALENDAR + "  planned_down: [{from: 2100-12-31 10:00, to: 2100-12-31T23:30:00-02:00}]\n", 7,
         "after the year 2100", "write it as"),
@@ -188,7 +189,8 @@ FOUND: Cases = {  # by one who tried
         CALENDAR + "  planned_down: [{from: 2026-03-02T10:00+25:00, to: 2026-03-03 11:00}]\n", 7,
         "no moment in time (no offset is +25:00)", "write it as"),
     "closed before anything": (CALENDAR + "  closed: [1926-12-25]\n", 7, "before the year 2000", "year-month-day"),
-    "exception after everything": (CALENDAR + "  exceptions: [{on: 2206-12-25}]\n", 7, "after the year 2100", "such as"),
+    "exception after everything": (CALENDAR + "  exceptions: [{on: 2206-12-25}]\n", 7,
+        "after the year 2100", "such as"),
     "time in Arabic digits": (
         CALENDAR + "  breaks: [{start: ٠٦:٠٠, end: 07:00}]\n", 7, "no time of day", "such as 06:30"),
     "date in wide digits": (CALENDAR + "  closed: [２０２６-12-25]\n", 7, "is no date", "such as 2026-12-25"),

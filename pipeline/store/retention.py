@@ -7,8 +7,8 @@ import re
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 
-# setting -> (table, column whose age counts). Hours, losses by hour, corrections and files are kept for ever. Results age
-# from when they became known: an old log that is read today keeps its minutes until its hours have been summed.
+# setting -> (table, column whose age counts). Hours, losses by hour, corrections and files are kept for ever. Results
+# age from when they became known: an old log that is read today keeps its minutes until its hours have been summed.
 KEPT: dict[str, tuple[tuple[str, str], ...]] = {
     "keep_telemetry_days": (("telemetry", "ts"), ("events", "ts"), ("counts", "ts")),
     "keep_minutes_days": (("oee_facts", "known_at"), ("intervals", "known_at")),
