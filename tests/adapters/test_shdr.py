@@ -76,7 +76,7 @@ def test_the_snapshot_at_the_head_becomes_one_opening_frame(tmp_path: Path, mapp
     day_before = ms("00:00:00") - 86_400_000
     assert opening.opening
     assert opening.states == [StateChange(day_before + 21 * 3_600_000, "running", "ACTIVE")]
-    assert [context[1:] for context in opening.contexts] == [("O1", None, "O1")]
+    assert [context[1:4] for context in opening.contexts] == [("O1", None, "O1")]
     assert opening.events == []
     assert [(block.names, block.values.tolist()) for block in opening.signals] == [(["spindle_speed"], [[13.0]])]
     assert [frame.opening for frame in log.frames] == [True, False, False]
