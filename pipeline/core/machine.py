@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.core.model import (
     Frame,
     MachineConfig,
     Record,
+    SignalBlock,
     Tick,
 )
 from pipeline.core.scoring import Scorer
@@ -29,7 +31,9 @@ from pipeline.core.settings import EngineSettings
 from pipeline.core.windows import Windows
 
 LONGEST_SILENCE_MS = 40 * 86_400_000  # windows of a longer silence are not filled in: they would all say "no data"
-NOTED_SILENCE_MS = 60_000  # silences longer than this are remembered, whatever the machine's staleness
+# Silences longer than this are remembered whatever the machine's staleness is; a shorter `stale_after` tells silences
+# from when it was known on, for every machine would otherwise keep the borders of each of its messages.
+NOTED_SILENCE_MS = 60_000
 TOO_LATE = "too_late"
 PLAIN = ("newest", "said_until", "known_at", "provisional_at", "last_arrived", "live", "assumed_long")
 
@@ -103,6 +107,11 @@ class Machine:
             self._restating(since, lambda: self.history.insert(frame), emitted, "late data")
             return
         at = instants(frame)
+        silences = np.flatnonzero(np.diff(at) > LONGEST_SILENCE_MS)
+        if len(silences):
+            for first, last in pairwise([0, *(int(at[place + 1]) for place in silences), 1 << 62]):
+                self._frame(_between(frame, first, last), record, emitted)
+            return
         if self.windows.opened is not None and at[0] < self.windows.horizon:
             at = at[at >= self.windows.horizon]  # older samples are for the store alone
             if not len(at):
@@ -119,8 +128,8 @@ class Machine:
 
     def _heard(self, frame: Frame, at: NDArray[np.int64]) -> None:
         self.history.insert(frame)
-        stale_after = self.history.configs[-1].config.stale_after_ms
-        gap = NOTED_SILENCE_MS if stale_after is None else min(stale_after, NOTED_SILENCE_MS)
+        limits = [known.config.stale_after_ms for known in self.history.configs]
+        gap = min([NOTED_SILENCE_MS, *(limit for limit in limits if limit is not None)])
         for begin, end in _without_gaps(at, gap):
             self.history.heard.add(begin, end, gap)
 
@@ -132,7 +141,9 @@ class Machine:
             if fault:
                 self._park(record, INVALID, f"factory file: {fault}", emitted)
             elif all(known.config != body for known in self.history.configs):
-                self._restating(body.effective, lambda: self.history.configure(body), emitted, "factory file")
+                reach = self.settings.longest_split_ms if body.count_split else 0  # counts reach back before it
+                since = body.effective - reach
+                self._restating(since, lambda: self.history.configure(body), emitted, "factory file")
         else:
             self._correct(body, record, emitted)
 
@@ -183,7 +194,8 @@ class Machine:
         undecided = self.history.undecided_stop(self.watermark)
         if undecided is not None:  # held back, but not beyond the end of the source: then it counts as a long stop
             until = max(min(until, self.windows.floor(undecided)), self.said_until)
-        self.assumed_long = undecided if undecided is not None and undecided < until else None
+        final = max(until, self.windows.final_until)  # a stop that is told late may lie in windows that are final
+        self.assumed_long = undecided if undecided is not None and undecided < final else None
         self.windows.finalise(until, emitted)
         self._score(emitted)
         if record.arrived >= self.provisional_at + self.settings.provisional_ms:
@@ -217,6 +229,23 @@ class Machine:
         machine.windows.unpack(packed["windows"])
         machine.seen, machine.scorer = Seen.unpack(packed["seen"]), Scorer.unpack(packed["scorer"])
         return machine
+
+
+def _between(frame: Frame, first: int, last: int) -> Frame:
+    """What the frame says of [first, last)."""
+
+    def cut(entries: list[Any]) -> list[Any]:
+        return [entry for entry in entries if first <= entry.at < last]
+
+    blocks = []
+    for block in frame.signals:
+        low, high = (int(place) for place in block.at.searchsorted((first, last)))
+        if low < high:
+            blocks.append(SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units))
+    return replace(
+        frame, states=cut(frame.states), counts=cut(frame.counts), contexts=cut(frame.contexts),
+        events=cut(frame.events), signals=blocks,
+    )  # fmt: skip
 
 
 def _entries(frame: Frame) -> list[Any]:

@@ -123,12 +123,12 @@ class Windows:
 
     def restating(self, since: int, apply: Callable[[], None], emitted: Emitted, reason: str) -> None:
         """Apply a change that reaches back to `since`; emit again the final rows and intervals that it changes."""
+        since = self.history.span_start(since, self.settings.longest_split_ms)
         if self.opened is None or max(since, self.opened) >= self.final_until:
             apply()
             return
         oldest = max(self.opened, self.horizon)
-        since = min(self.history.stop_start(since), self.history.span_start(since, self.settings.longest_split_ms))
-        start = max(self.floor(since), oldest)
+        start = max(self.floor(self.history.stop_start(since)), oldest)
         edge = self._interval_edge(start)
         facts = {(row.window_start, row.segment_start): row for row in self._facts(start)}
         facts = {key: row for key, row in facts.items() if row.window_start >= self.shown_from}

@@ -94,7 +94,6 @@ def test_the_oracle_knows_a_day_by_heart() -> None:
 # the days above.
 
 
-@pytest.mark.xfail(strict=True, reason="the shares of windows that are final already are lost")
 def test_a_count_is_spread_over_windows_that_were_final() -> None:
     #  09:00 running, 15 parts .......... 09:03 setup (09:00 to 09:02 is final) ... 09:04:30 10 parts, of [09:00, 09:03)
     config = replace(PLAIN, count_split="proportional")
@@ -102,7 +101,6 @@ def test_a_count_is_spread_over_windows_that_were_final() -> None:
     assert difference(one) is None
 
 
-@pytest.mark.xfail(strict=True, reason="the end of a stop that was told late restates nothing")
 def test_a_stop_told_late_is_a_micro_stop_once_its_end_is_told() -> None:
     #  told: 09:00 running, 09:03 sign of life (09:01 is final), 09:01:30 stopped, 09:02:54 running
     said = ((0, state("running")), (3, None), (1.5, state("stopped")), (2.9, state("running")))
@@ -118,7 +116,6 @@ def test_a_short_silence_is_silence_whenever_its_limit_is_told(lateness_ms: int)
     assert difference(one) is None
 
 
-@pytest.mark.xfail(strict=True, reason="what a factory change spreads over the time before it is lost")
 def test_a_factory_change_spreads_a_count_over_the_time_before_it() -> None:
     #  09:00 4 parts, 09:05 18 parts; afterwards: counts are split, from 09:04 on
     one = log((0, state("running")), (0, made(4)), (5, made(18)))
