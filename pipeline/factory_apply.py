@@ -6,10 +6,11 @@ import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from pipeline.archive import keep
 from pipeline.codec import Codec, FactoryFile
-from pipeline.errors import BrokerUnavailable, DeliveryFailed, FactoryFileError, TopicMismatch, UsageError
+from pipeline.errors import BrokerUnavailable, FactoryFileError, TopicMismatch, UsageError
 from pipeline.factory import Factory, archive, changes, controls, loads
 from pipeline.factory_calendar import MOMENTS, moment_ms
 from pipeline.producer import TelemetryProducer
@@ -68,7 +69,8 @@ def apply(factory: Factory, settings: Settings, codec: Codec, issued: int, by: s
         for control in controls(factory, issued, by, effective):
             producer.send(control)
         producer.flush()
-    _keep(archive(factory, issued, by, effective), settings, codec)
+    record = archive(factory, issued, by, effective)
+    keep("factory", record.site, record, settings, codec)
     return len(factory.machines)
 
 
@@ -122,23 +124,6 @@ def _require_leader(consumer: Consumer, topic: str, deadline: float) -> None:
             if error.args[0].code() not in electing or time.monotonic() > deadline:
                 raise
         time.sleep(0.1)
-
-
-def _keep(record: FactoryFile, settings: Settings, codec: Codec) -> None:
-    topic, kafka = settings.topic("factory"), settings["kafka"]
-    producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True, "acks": "all", "log_level": 0})
-    failed: list[KafkaError] = []
-    producer.produce(
-        topic,
-        key=record.site.encode(),
-        value=codec.encode(record),
-        on_delivery=lambda error, _: failed.append(error) if error else None,
-    )
-    if producer.flush(ANSWER_S) or failed:
-        why = failed[0].str() if failed else "no answer"
-        raise DeliveryFailed(
-            f"every machine was told, but {topic} at {kafka} did not keep the file ({why}); apply again"
-        )
 
 
 def _mapped(error: KafkaError, topic: str, kafka: str) -> BrokerUnavailable | TopicMismatch:

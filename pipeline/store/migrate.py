@@ -57,10 +57,12 @@ def migrations() -> list[Migration]:
 
 
 def _views() -> str:
-    """All views, {{name}} replaced by views/parts/name.sql: what several of them have in common."""
+    """All views, {{name}} replaced by views/parts/name.sql: what several have in common. Parts may have parts."""
     parts = {name: sql.rstrip() for name, sql in _files("views/parts")}
     whole = "\n".join(sql for _, sql in _files("views"))
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], whole)
+    while "{{" in whole:
+        whole = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], whole)
+    return whole
 
 
 def _files(folder: str) -> list[tuple[str, str]]:

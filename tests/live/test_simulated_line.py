@@ -31,7 +31,9 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 EARLY_SHIFT = ("--from=2026-03-02T05:00:00Z", "--machines=6", "--signal-period=5", "--seed=12")
 
 
-@pytest.mark.parametrize("dirt", ["", "repeat=0.05,shuffle,late=0.01,gaps=2,resets=2"], ids=["clean", "dirty"])
+@pytest.mark.parametrize(
+    "dirt", ["", "repeat=0.05,shuffle,late=0.01,gaps=2,resets=2,clock=0.01"], ids=["clean", "dirty"]
+)
 def test_what_the_store_holds_is_the_truth(stack: LiveStack, tmp_path: Path, dirt: str) -> None:
     settings = stack.settings("simulated", partitions=3, snapshot_s=1, session_s=6)
     outcome = simulated.through(settings, tmp_path, [*EARLY_SHIFT, "--hours=4", f"--dirt={dirt}"], within_s=240)

@@ -58,7 +58,11 @@ WITH since_then AS
     )
 )
 SELECT machine, hour FROM since_then
-WHERE (machine, hour) NOT IN (SELECT machine, hour FROM oee_hours WHERE (machine, hour) IN (SELECT * FROM since_then));
+WHERE (machine, hour) NOT IN
+(
+    SELECT machine, hour FROM oee_hours
+    WHERE hour >= (SELECT min(since) FROM open_hours FINAL) AND (machine, hour) IN (SELECT * FROM since_then)
+);
 
 -- An interval that is still going on is shown up to the newest fact of its machine.
 CREATE OR REPLACE VIEW timeline AS

@@ -28,7 +28,7 @@ WHERE place.1 = site AND place.2 = line AND place.3 > 0;
 CREATE OR REPLACE VIEW line_rates AS
 SELECT
     site, line, since,
-    groupArray((position, ideal_cycle_us)) AS members,
+    groupArray((position, ideal_cycle_us, machine)) AS members,
     arraySort(groupUniqArray(position)) AS positions,
     arraySort(arrayDistinct(arrayConcat(['*'], arrayFlatten(groupArray(mapKeys(ideal_cycle_us)))))) AS products,
     arrayMap(product -> arrayMap(place -> arraySum(arrayMap(member -> if(member.1 != place, 0,
@@ -46,80 +46,87 @@ GROUP BY site, line, since;
 -- of its own calendar, without one that of its exit station. Stations in parallel at the exit share one calendar: that of
 -- the first by name counts. A, P and Q of a line are not defined; beside its OEE stand those of the constraint station,
 -- and the time that its stations starved or were blocked.
+-- The facts are summed by machine and product before they meet the rates: `era` counts the changes of lines within the
+-- range that came before a fact, so that what is summed together has the same rates.
 CREATE OR REPLACE VIEW line_oee_by AS
 WITH
-    exits AS
+    (
+        SELECT arraySort(groupUniqArray(effective)) FROM machines
+        WHERE effective > {start:DateTime64(3, 'UTC')} AND effective < {end:DateTime64(3, 'UTC')}
+    ) AS changes,
+    sums AS
     (
         SELECT
-            site, line, since, ideal_us, slowest_position, arrayMin(exits) AS timekeeper, arrayJoin(exits) AS machine
-        FROM line_rates
+            CAST(f.site, 'String') AS site, CAST(f.line, 'String') AS line, CAST(f.machine, 'String') AS machine,
+            f.by_period AS period, f.by_shift AS shift, f.by_product AS product, f.by_order AS order,
+            CAST(f.product, 'String') AS made, if(empty(changes), 0, arrayCount(at -> at <= f.first, changes)) AS era,
+            min(f.first) AS first, max(f.last) AS last, sum(f.line_pbt_ms) AS line_pbt_ms, sum(f.pbt_ms) AS pbt_ms,
+            sum(f.run_ms) AS run_ms, sum(f.busy_ms) AS busy_ms, sum(f.unknown_ms) AS unknown_ms,
+            sum(f.external_ms) AS external_ms, sum(f.total) AS total, sum(f.good) AS good,
+            sum(f.ideal_total_us) AS ideal_total_us, sum(f.ideal_good_us) AS ideal_good_us,
+            sum(f.no_ideal_total) AS no_ideal_total, sum(f.unlisted) AS unlisted, sum(f.provisional) AS provisional
+        FROM facts_by(grain = {grain:String}, profile = {profile:String}, start = {start:DateTime64(3, 'UTC')},
+                      end = {end:DateTime64(3, 'UTC')}) AS f
+        WHERE f.line != ''
+        GROUP BY site, line, machine, period, shift, product, order, made, era
     ),
-    exit_facts AS
+    stations_with_rates AS
     (
         SELECT
-            CAST(f.site, 'String') AS site, CAST(f.line, 'String') AS line, f.by_period AS period, f.by_shift AS shift,
-            f.by_product AS product,
-            f.by_order AS order, f.total AS total, f.good AS good, f.provisional AS provisional,
-            f.first AS first, f.last AS last,
-            if(f.machine = e.timekeeper, f.line_pbt_ms, 0) AS planned_ms,
-            if(f.machine = e.timekeeper, f.busy_ms - f.pbt_ms + f.line_pbt_ms, 0) AS busy_ms,
-            if(f.machine = e.timekeeper, f.unknown_ms, 0) AS unknown_ms,
-            if(mapContains(e.ideal_us, CAST(f.product, 'String')), CAST(f.product, 'String'), '*') AS rate_of,
-            e.ideal_us[rate_of] AS ideal_us, e.slowest_position[rate_of] AS slowest
-        FROM
-        (
-            SELECT * FROM facts_by(grain = {grain:String}, profile = {profile:String},
-                start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')})
-            WHERE machine IN (SELECT machine FROM exits)
-        ) AS f
-        ASOF INNER JOIN exits AS e
-            ON e.machine = f.machine AND e.site = f.site AND e.line = f.line AND e.since <= f.first
+            s.*, arrayFirst(member -> member.3 = s.machine, r.members).1 AS position,
+            has(r.exits, s.machine) AS leaves, arrayMin(r.exits) = s.machine AS keeps_time,
+            if(mapContains(r.ideal_us, s.made), s.made, '*') AS rate_of,
+            r.ideal_us[rate_of] AS line_ideal_us, s.good * line_ideal_us AS good_us,
+            r.slowest_position[rate_of] AS slowest
+        FROM sums AS s
+        ASOF INNER JOIN line_rates AS r ON r.site = s.site AND r.line = s.line AND r.since <= s.first
+        WHERE position > 0
+    ),
+    stops AS
+    (
+        SELECT
+            k.site AS site, k.line AS line, k.machine AS machine, k.period AS period, k.shift AS shift,
+            k.product AS product, k.order AS order, argMax(k.position, k.first) AS position,
+            sumIf(k.line_pbt_ms, k.keeps_time) AS planned_ms,
+            sumIf(k.busy_ms - k.pbt_ms + k.line_pbt_ms, k.keeps_time) AS planned_busy_ms,
+            sumIf(k.unknown_ms, k.keeps_time) AS planned_unknown_ms,
+            countIf(k.leaves) AS exits, sumIf(k.total, k.leaves) AS left, sumIf(k.good, k.leaves) AS left_good,
+            sumIf(k.good_us, k.leaves) AS left_good_us, sumIf(k.total, k.leaves AND k.line_ideal_us = 0) AS left_without_ideal,
+            sumMapIf([k.slowest], [greatest(k.good_us, 0) + 1], k.leaves) AS slowest,
+            sumIf(k.provisional, k.leaves) AS provisional, minIf(k.first, k.leaves) AS first, maxIf(k.last, k.leaves) AS last,
+            sum(k.run_ms) AS run_ms, sum(k.busy_ms) AS busy_ms, sum(k.pbt_ms) AS pbt_ms, sum(k.unknown_ms) AS unknown_ms,
+            sum(k.external_ms) AS external_ms, sum(k.total) AS total, sum(k.ideal_total_us) AS ideal_total_us,
+            sum(k.ideal_good_us) AS ideal_good_us,
+            pbt_ms = 0 AS no_plan, unknown_ms = pbt_ms AS no_data, sum(k.no_ideal_total) > 0 AS no_rate,
+            sum(k.unlisted) AS unlisted,
+{{kpi}}
+        FROM stations_with_rates AS k
+        GROUP BY site, line, machine, period, shift, product, order
     ),
     lines AS
     (
         SELECT
-            site, line, period, shift, product, order,
-            sum(planned_ms) AS pbt_ms, sum(exit_facts.busy_ms) AS busy_ms, sum(exit_facts.unknown_ms) AS unknown_ms,
-            sum(exit_facts.total) AS total, sum(exit_facts.good) AS good, sum(exit_facts.good * ideal_us) AS ideal_good_us,
-            sumIf(exit_facts.total, ideal_us = 0) AS no_ideal_total, sum(exit_facts.provisional) AS provisional,
-            min(exit_facts.first) AS first, max(exit_facts.last) AS last,
-            topKWeighted(1)(slowest, toUInt64(greatest(exit_facts.good * ideal_us, 0)) + 1)[1] AS constraint_position
-        FROM exit_facts
+            t.site AS site, t.line AS line, t.period AS period, t.shift AS shift, t.product AS product, t.order AS order,
+            sum(t.planned_ms) AS pbt_ms, sum(t.planned_busy_ms) AS busy_ms, sum(t.planned_unknown_ms) AS unknown_ms,
+            sum(t.external_ms) AS external_ms, sum(t.left) AS total, sum(t.left_good) AS good,
+            sum(t.left_good_us) AS ideal_good_us, sum(t.left_without_ideal) AS no_ideal_total,
+            minIf(t.first, t.exits > 0) AS first, maxIf(t.last, t.exits > 0) AS last, uniqExact(t.machine) AS machines,
+            sum(t.provisional) AS provisional,
+            sumMap(t.slowest.1, t.slowest.2) AS slowest,
+            arrayFirst(weighed -> weighed.2 = arrayMax(slowest.2), arrayZip(slowest.1, slowest.2)).1 AS constraint_position,
+            arrayFirst(station -> station.7 = constraint_position,
+                arrayReverseSort(groupArray((t.total, t.machine, t.a, t.p, t.q, t.oee, t.position)))) AS held_by,
+            pbt_ms = 0 AS no_plan, unknown_ms >= pbt_ms AS no_data, no_ideal_total > 0 AS no_rate
+        FROM stops AS t
         GROUP BY site, line, period, shift, product, order
-    ),
-    places AS
-    (
-        SELECT CAST(c.site, 'String') AS site, CAST(c.line, 'String') AS line, CAST(c.machine, 'String') AS machine,
-            argMax(c.position, c.effective) AS position
-        FROM factory AS c
-        WHERE c.position > 0
-        GROUP BY site, line, machine
-    ),
-    beside AS
-    (
-        SELECT
-            k.site AS site, k.line AS line, k.period AS period, k.shift AS shift, k.product AS product, k.order AS order,
-            sum(k.external_ms) AS external_ms, uniqExact(k.machine) AS machines,
-            arrayReverseSort(groupArray((k.total, k.machine, k.a, k.p, k.q, k.oee, p.position))) AS stations
-        FROM oee_by(level = 'machine', grain = {grain:String}, profile = {profile:String},
-                    start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}) AS k
-        INNER JOIN places AS p ON p.site = k.site AND p.line = k.line AND p.machine = k.machine
-        GROUP BY site, line, period, shift, product, order
+        HAVING sum(t.exits) > 0
     )
-SELECT * EXCEPT (held_by) FROM
-(
-    SELECT
-        l.site AS site, l.line AS line, l.period AS period, l.shift AS shift, l.product AS product, l.order AS order,
-        if(no_plan OR no_data OR no_rate, NULL, l.ideal_good_us / nullIf(1000 * l.busy_ms, 0)) AS oee,
-        1 - l.unknown_ms / nullIf(l.pbt_ms, 0) AS coverage,
-        multiIf(no_plan, 'not_planned', no_data, 'no_data', no_rate, 'no_ideal_rate', '') AS oee_null,
-        arrayFirst(station -> station.7 = l.constraint_position, b.stations) AS held_by,
-        held_by.2 AS constraint_machine, held_by.3 AS constraint_a, held_by.4 AS constraint_p, held_by.5 AS constraint_q,
-        held_by.6 AS constraint_oee,
-        l.pbt_ms AS pbt_ms, l.busy_ms AS busy_ms, l.unknown_ms AS unknown_ms, b.external_ms AS external_ms,
-        l.total AS total, l.good AS good, l.ideal_good_us AS ideal_good_us, l.no_ideal_total AS no_ideal_total,
-        l.first AS first, l.last AS last, b.machines AS machines, l.provisional AS provisional
-    FROM (SELECT *, pbt_ms = 0 AS no_plan, unknown_ms >= pbt_ms AS no_data, no_ideal_total > 0 AS no_rate FROM lines) AS l
-    LEFT JOIN beside AS b ON b.site = l.site AND b.line = l.line AND b.period = l.period AND b.shift = l.shift
-        AND b.product = l.product AND b.order = l.order
-);
+SELECT
+    site, line, period, shift, product, order,
+    if(no_plan OR no_data OR no_rate, NULL, ideal_good_us / nullIf(1000 * busy_ms, 0)) AS oee,
+    1 - unknown_ms / nullIf(pbt_ms, 0) AS coverage,
+    multiIf(no_plan, 'not_planned', no_data, 'no_data', no_rate, 'no_ideal_rate', '') AS oee_null,
+    held_by.2 AS constraint_machine, held_by.3 AS constraint_a, held_by.4 AS constraint_p, held_by.5 AS constraint_q,
+    held_by.6 AS constraint_oee,
+    pbt_ms, busy_ms, unknown_ms, external_ms, total, good, ideal_good_us, no_ideal_total, first, last, machines, provisional
+FROM lines;

@@ -1,12 +1,8 @@
--- The one definition of every ratio: facts are summed first and divided once, so that the figure of a period is that of
--- any partition of it. Which NULL or value wins, in this order: no planned busy time; no data; parts without an ideal
--- cycle time.
+-- Every ratio of a machine or of a sum of machines, from sums: facts are summed first and divided once, so that the
+-- figure of a period is that of any partition of it.
 SELECT
     site, area, line, machine, period, shift, product, order,
-    if(no_plan OR no_data, NULL, run_ms / nullIf(busy_ms, 0)) AS a,
-    if(no_plan OR no_data OR no_rate, NULL, ideal_total_us / nullIf(1000 * run_ms, 0)) AS p,
-    if(no_plan OR no_rate, NULL, ideal_good_us / nullIf(ideal_total_us, 0)) AS q,
-    if(no_plan OR no_data OR no_rate OR unlisted > 0, NULL, ideal_good_us / nullIf(1000 * busy_ms, 0)) AS oee,
+{{kpi}},
     1 - unknown_ms / nullIf(pbt_ms, 0) AS coverage,
     multiIf(unlisted > 0, 'not_in_factory', no_plan, 'not_planned', no_data, 'no_data', no_rate, 'no_ideal_rate',
             '') AS oee_null,
