@@ -17,6 +17,8 @@ _HERE = (
     "({site:String} = '' OR site = {site:String}) AND ({line:String} = '' OR line = {line:String})"
     " AND ({machine:String} = '' OR machine = {machine:String})"
 )
+# The key of every table of results has the machine, not the line: a line's machines are looked up first.
+_MACHINES = "({line:String} = '' OR machine IN (SELECT machine FROM machines WHERE line = {line:String}))"
 _SITE = "({site:String} = '' OR site = {site:String})"
 _LINE = _SITE + " AND ({line:String} = '' OR line = {line:String})"
 
@@ -62,7 +64,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question("machines", "How good was each machine?", f"""
 SELECT site, line, machine, {_KPI}, oee_null, total, good, first, last
 FROM oee_by(level = 'machine', grain = 'total', profile = {{profile:String}}, {_RANGE})
-WHERE {_HERE}
+WHERE {_HERE} AND {_MACHINES}
 ORDER BY site, line, machine"""),
     Question("lines", "How good was each serial line, and which station holds it back?", f"""
 SELECT site, line, oee, coverage, oee_null, constraint_machine, constraint_a, constraint_p, constraint_q,
@@ -78,45 +80,51 @@ ORDER BY site"""),
     Question("shifts", "How good was each shift?", f"""
 SELECT machine, toDate(period) AS date, shift, {_KPI}, oee_null, total, good
 FROM oee_by(level = 'machine', grain = 'shift', profile = {{profile:String}}, {_RANGE})
-WHERE {_HERE} AND shift != ''
+WHERE {_HERE} AND {_MACHINES} AND shift != ''
 ORDER BY machine, date, first"""),
     Question("hours", "How did it go, hour by hour?", f"""
 SELECT machine, period AS hour, {_KPI}, oee_null, total, good
 FROM oee_by(level = 'machine', grain = 'hour', profile = {{profile:String}}, {_RANGE})
-WHERE {_HERE}
+WHERE {_HERE} AND {_MACHINES}
 ORDER BY machine, hour"""),
     Question("products", "Which product runs how well?", f"""
 SELECT machine, product, {_KPI}, oee_null, total, good, scrap_ratio
 FROM oee_by(level = 'machine', grain = 'product', profile = {{profile:String}}, {_RANGE})
-WHERE {_HERE}
+WHERE {_HERE} AND {_MACHINES}
 ORDER BY machine, product"""),
     Question("downtime", "Which stops cost the most time, and which come most often?", f"""
-SELECT by_time, state, reason, reason_name, micro, loss, minutes, stops, longest_min, share, cumulative_share, by_count,
-       worst_machine
+SELECT row_number() OVER (ORDER BY lost_ms DESC, state, reason, micro) AS by_time, state, reason, reason_name, micro,
+       loss, round(lost_ms / 60000, 1) AS minutes, times AS stops, round(longest_ms / 60000, 1) AS longest_min,
+       longest_machine,
+       round(lost_ms / sum(lost_ms) OVER (), 4) AS share,
+       round(sum(lost_ms) OVER (ORDER BY lost_ms DESC, state, reason, micro) / sum(lost_ms) OVER (), 4)
+           AS cumulative_share,
+       row_number() OVER (ORDER BY times DESC, state, reason, micro) AS by_count
 FROM
 (
-    SELECT row_number() OVER (ORDER BY lost_ms DESC, state, reason, micro) AS by_time, state, reason, reason_name,
-           micro, loss, round(lost_ms / 60000, 1) AS minutes, times AS stops,
-           round(longest_ms / 60000, 1) AS longest_min,
-           round(lost_ms / sum(lost_ms) OVER (), 4) AS share,
-           round(sum(lost_ms) OVER (ORDER BY lost_ms DESC, state, reason, micro) / sum(lost_ms) OVER (), 4)
-               AS cumulative_share,
-           row_number() OVER (ORDER BY times DESC, state, reason, micro) AS by_count, worst_machine
+    SELECT k.state AS state, k.reason AS reason, k.micro AS micro,
+           any(if(t.name = '', k.reason, t.name)) AS reason_name,
+           any(multiIf(t.loss != '', CAST(t.loss, 'String'), k.micro OR k.external, 'idling', 'breakdown')) AS loss,
+           sum(k.lost_ms) AS lost_ms, sum(k.times) AS times, max(k.longest_ms) AS longest_ms,
+           argMax(k.longest_machine, k.longest_ms) AS longest_machine
     FROM
     (
-        SELECT state, reason, micro, any(k.reason_name) AS reason_name, any(k.loss) AS loss, sum(k.lost_ms) AS lost_ms,
-               sum(k.times) AS times, max(k.longest_ms) AS longest_ms, argMax(k.machine, k.lost_ms) AS worst_machine
-        FROM downtime_pareto(level = 'machine', {_RANGE}) AS k
-        WHERE {_HERE}
-        GROUP BY state, reason, micro
-    )
+        SELECT site, state, CAST(reason, 'String') AS reason, micro, max(d.external) AS external,
+               sum(d.lost_ms) AS lost_ms, sum(d.times) AS times, max(d.longest_ms) AS longest_ms,
+               argMax(d.machine, d.longest_ms) AS longest_machine
+        FROM loss_pieces({_RANGE}) AS d
+        WHERE element = 'adet' AND {_HERE} AND {_MACHINES}
+        GROUP BY site, state, reason, micro
+    ) AS k
+    LEFT JOIN reason_tree AS t ON t.site = k.site AND t.code = k.reason
+    GROUP BY state, reason, micro
 )
 ORDER BY by_time
 LIMIT {{limit:UInt32}}"""),
     Question("losses", "Which causes cost which machine how much?", f"""
 SELECT machine, element, state, reason, micro, round(lost_ms / 60000, 1) AS minutes, times
 FROM losses({_RANGE})
-WHERE {_HERE}
+WHERE {_HERE} AND {_MACHINES}
 ORDER BY lost_ms DESC, machine, state, reason
 LIMIT {{limit:UInt32}}"""),
     Question("waterfall", "Where did the time go, from all of it to fully productive?", f"""

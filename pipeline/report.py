@@ -232,11 +232,11 @@ def _render_losses(report: Report, out: Console) -> None:
     stops = [
         [row["by_time"], row["state"] + (" (micro)" if row["micro"] else ""), row["reason_name"], row["loss"],
          row["minutes"], _percent(row["share"]), _percent(row["cumulative_share"]), row["stops"], row["by_count"],
-         row["longest_min"], row["worst_machine"]]
+         row["longest_min"], row["longest_machine"]]
         for row in report.losses
     ]  # fmt: skip
     pareto = ("by time", "state", "reason", "big loss", "min", "share", "together", "stops", "by count", "longest min",
-              "most of it on")  # fmt: skip
+              "longest on")  # fmt: skip
     out.print(table(pareto, stops, "Downtime (Pareto)"))
 
 

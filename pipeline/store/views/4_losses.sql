@@ -9,11 +9,11 @@ FROM
     FROM open_hours FINAL
 );
 
--- Time lost in [start, end) by cause: element adet is down time, aust setup, adot idle or off, pdot planned stops. Whole
--- final hours come from loss_hours, the rest from the intervals themselves, clipped to the range. A stop counts where it
--- begins, its minutes where they are, so that parts of a range add up to it; `longest_ms` is the whole length of the
--- longest of those that begin in the range.
-CREATE OR REPLACE VIEW losses AS
+-- What is lost in [start, end), in pieces that are to be summed: element adet is down time, aust setup, adot idle or off,
+-- pdot planned stops. Whole final hours come from loss_hours, the rest from the intervals themselves, clipped to the range.
+-- A stop counts where it begins, its minutes where they are, so that parts of a range add up to it; `longest_ms` is the
+-- whole length of a stop that begins in the range.
+CREATE OR REPLACE VIEW loss_pieces AS
 WITH
     fromUnixTimestamp64Milli(intDiv(toUnixTimestamp64Milli({start:DateTime64(3, 'UTC')}) + 3599999, 3600000) * 3600000,
                              'UTC') AS first_hour,
@@ -21,55 +21,57 @@ WITH
         AS last_hour,
     least(first_hour, {end:DateTime64(3, 'UTC')}) AS head,
     greatest(last_hour, head) AS tail
+SELECT site, area, line, machine, element, state, reason, micro, external, lost_ms, times, longest_ms
+FROM loss_hours FINAL
+WHERE hour >= first_hour AND hour < last_hour
+
+UNION ALL
+
 SELECT
     site, area, line, machine, element, state, reason, micro, external,
-    sum(lost_ms) AS lost_ms, sum(times) AS times, max(longest_ms) AS longest_ms
+    dateDiff('millisecond', low, high) AS lost_ms,
+    toInt64(fresh AND begins = low) AS times, if(begins = low, dateDiff('millisecond', begins, ends), 0) AS longest_ms
 FROM
 (
-    SELECT site, area, line, machine, element, state, reason, micro, external, lost_ms, times, longest_ms
-    FROM loss_hours FINAL
-    WHERE hour >= first_hour AND hour < last_hour
-
-    UNION ALL
-
     SELECT
-        site, area, line, machine, element, state, reason, micro, external,
-        dateDiff('millisecond', low, high) AS lost_ms,
-        toInt64(fresh AND begins = low) AS times, if(begins = low, dateDiff('millisecond', begins, ends), 0) AS longest_ms
+        i.site AS site, i.area AS area, i.line AS line, i.machine AS machine, i.element AS element,
+        i.state AS state, i.reason AS reason, i.micro AS micro, i.external AS external, i.fresh AS fresh,
+        i.start AS begins,
+        coalesce(i.end, greatest(i.start, o.until)) AS ends,
+        arrayJoin([
+            ({start:DateTime64(3, 'UTC')}, head),
+            (tail, {end:DateTime64(3, 'UTC')}),
+            (least(greatest(o.since, head), tail), tail)
+        ]) AS stretch,
+        greatest(begins, stretch.1) AS low, least(ends, stretch.2) AS high
     FROM
     (
         SELECT
-            i.site AS site, i.area AS area, i.line AS line, i.machine AS machine, i.element AS element,
-            i.state AS state, i.reason AS reason, i.micro AS micro, i.external AS external, i.fresh AS fresh,
-            i.start AS begins,
-            coalesce(i.end, greatest(i.start, o.until)) AS ends,
-            arrayJoin([
-                ({start:DateTime64(3, 'UTC')}, head),
-                (tail, {end:DateTime64(3, 'UTC')}),
-                (least(greatest(o.since, head), tail), tail)
-            ]) AS stretch,
-            greatest(begins, stretch.1) AS low, least(ends, stretch.2) AS high
-        FROM
-        (
-            SELECT
-                *,
-                lagInFrame((coalesce(end, start), state, reason, coalesce(stop, toDateTime64(0, 3, 'UTC')))) OVER
-                    (PARTITION BY machine ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-                    != (start, state, reason, coalesce(stop, toDateTime64(0, 3, 'UTC'))) AS fresh
-            FROM intervals FINAL
-            WHERE element NOT IN ('apt', 'nonwork') AND (end IS NULL OR end > start)
-              AND ((head > {start:DateTime64(3, 'UTC')}
-                    AND start >= {start:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR AND start < head)
-                   OR (tail < {end:DateTime64(3, 'UTC')}
-                       AND start >= tail - INTERVAL 26 HOUR AND start < {end:DateTime64(3, 'UTC')})
-                   OR (head < tail AND start >= head - INTERVAL 26 HOUR AND start < tail
-                       AND (machine, toStartOfHour(start)) IN
-                           (SELECT machine, toDateTime(hour, 'UTC') FROM open_interval_hours)))
-        ) AS i
-        LEFT JOIN (SELECT machine, since, until FROM open_hours FINAL) AS o ON o.machine = i.machine
-        WHERE low < high
-    )
-)
+            *,
+            lagInFrame((coalesce(end, start), state, reason, coalesce(stop, toDateTime64(0, 3, 'UTC')))) OVER
+                (PARTITION BY machine ORDER BY start ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+                != (start, state, reason, coalesce(stop, toDateTime64(0, 3, 'UTC'))) AS fresh
+        FROM intervals FINAL
+        WHERE element NOT IN ('apt', 'nonwork') AND (end IS NULL OR end > start)
+          AND ((head > {start:DateTime64(3, 'UTC')}
+                AND start >= {start:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR AND start < head)
+               OR (tail < {end:DateTime64(3, 'UTC')}
+                   AND start >= tail - INTERVAL 26 HOUR AND start < {end:DateTime64(3, 'UTC')})
+               OR (head < tail AND start < tail
+                   AND start >= greatest(head, (SELECT min(since) FROM open_hours FINAL)) - INTERVAL 26 HOUR
+                   AND (machine, toStartOfHour(start)) IN
+                       (SELECT machine, toDateTime(hour, 'UTC') FROM open_interval_hours)))
+    ) AS i
+    LEFT JOIN (SELECT machine, since, until FROM open_hours FINAL) AS o ON o.machine = i.machine
+    WHERE low < high
+);
+
+-- The pieces summed by cause.
+CREATE OR REPLACE VIEW losses AS
+SELECT
+    site, area, line, machine, element, state, reason, micro, external,
+    sum(k.lost_ms) AS lost_ms, sum(k.times) AS times, max(k.longest_ms) AS longest_ms
+FROM loss_pieces(start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}) AS k
 GROUP BY site, area, line, machine, element, state, reason, micro, external;
 
 CREATE OR REPLACE VIEW downtime AS
@@ -92,17 +94,28 @@ FROM
     FROM
     (
         SELECT
-            if({level:String} IN ('machine', 'line', 'area', 'site'), CAST(d.site, 'String'), '') AS site,
-            if({level:String} IN ('machine', 'line', 'area'), CAST(d.area, 'String'), '') AS area,
-            if({level:String} IN ('machine', 'line'), CAST(d.line, 'String'), '') AS line,
-            if({level:String} = 'machine', CAST(d.machine, 'String'), '') AS machine,
-            d.state AS state, d.reason AS reason, d.micro AS micro,
-            any(if(t.name = '', CAST(d.reason, 'String'), t.name)) AS reason_name, any(t.path) AS path,
-            any(multiIf(t.loss != '', CAST(t.loss, 'String'), d.micro OR d.external, 'idling', 'breakdown')) AS loss,
-            sum(d.lost_ms) AS lost_ms, sum(d.times) AS times, max(d.longest_ms) AS longest_ms,
-            argMax(d.machine, d.lost_ms) AS worst_machine
-        FROM downtime(start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}) AS d
-        LEFT JOIN reason_tree AS t ON t.site = d.site AND t.code = d.reason
+            k.site AS site, k.area AS area, k.line AS line, k.machine AS machine, k.state AS state, k.reason AS reason,
+            k.micro AS micro,
+            any(if(t.name = '', k.reason, t.name)) AS reason_name, any(t.path) AS path,
+            any(multiIf(t.loss != '', CAST(t.loss, 'String'), k.micro OR k.external, 'idling', 'breakdown')) AS loss,
+            sum(k.lost_ms) AS lost_ms, sum(k.times) AS times, max(k.longest_ms) AS longest_ms,
+            argMax(k.longest_machine, k.longest_ms) AS longest_machine
+        FROM
+        (
+            SELECT
+                d.site AS of_site,
+                if({level:String} IN ('machine', 'line', 'area', 'site'), CAST(d.site, 'String'), '') AS site,
+                if({level:String} IN ('machine', 'line', 'area'), CAST(d.area, 'String'), '') AS area,
+                if({level:String} IN ('machine', 'line'), CAST(d.line, 'String'), '') AS line,
+                if({level:String} = 'machine', CAST(d.machine, 'String'), '') AS machine,
+                d.state AS state, CAST(d.reason, 'String') AS reason, d.micro AS micro,
+                max(d.external) AS external, sum(d.lost_ms) AS lost_ms, sum(d.times) AS times,
+                max(d.longest_ms) AS longest_ms, argMax(d.machine, d.longest_ms) AS longest_machine
+            FROM loss_pieces(start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}) AS d
+            WHERE d.element = 'adet'
+            GROUP BY of_site, site, area, line, machine, state, reason, micro
+        ) AS k
+        LEFT JOIN reason_tree AS t ON t.site = k.of_site AND t.code = k.reason
         GROUP BY site, area, line, machine, state, reason, micro
     )
 );
