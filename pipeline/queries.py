@@ -183,7 +183,8 @@ ORDER BY site, area, line, position, machine"""),
     Question("timeline", "What did a machine do, and when?", f"""
 SELECT machine, start, until, round(duration_ms / 1000, 1) AS seconds, state, element, reason, product, going_on
 FROM timeline
-WHERE {_HERE} AND start < {{end:DateTime64(3, 'UTC')}} AND until > {_IN_RANGE}
+WHERE {_HERE} AND {_MACHINES} AND start < {{end:DateTime64(3, 'UTC')}} AND until > {_IN_RANGE}
+  AND start > {_IN_RANGE} - INTERVAL 26 HOUR  -- none is longer than a local day or a shift
 ORDER BY machine, start
 LIMIT {{limit:UInt32}}"""),
     Question("anomalies", "What was unusual?", f"""

@@ -38,11 +38,6 @@ FROM
         i.state AS state, i.reason AS reason, i.micro AS micro, i.external AS external, i.fresh AS fresh,
         i.start AS begins,
         coalesce(i.end, greatest(i.start, o.until)) AS ends,
-        arrayJoin([
-            ({start:DateTime64(3, 'UTC')}, head),
-            (tail, {end:DateTime64(3, 'UTC')}),
-            (least(greatest(o.since, head), tail), tail)
-        ]) AS stretch,
         greatest(begins, stretch.1) AS low, least(ends, stretch.2) AS high
     FROM
     (
@@ -63,6 +58,12 @@ FROM
                        (SELECT machine, toDateTime(hour, 'UTC') FROM open_interval_hours)))
     ) AS i
     LEFT JOIN (SELECT machine, since, until FROM open_hours FINAL) AS o ON o.machine = i.machine
+    ARRAY JOIN
+        [
+            ({start:DateTime64(3, 'UTC')}, head),
+            (tail, {end:DateTime64(3, 'UTC')}),
+            (least(greatest(o.since, head), tail), tail)
+        ] AS stretch
     WHERE low < high
 );
 
