@@ -134,6 +134,18 @@ class History:
         found = [run.stop.start for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
         return min([at, *found])
 
+    def short_stop_start(self, at: int) -> int:
+        """Start of the stop that reaches `at` and is so short there that a change at `at` may decide whether it is a
+        micro-stop; `at` itself when there is none.
+
+        Windows wait for such a stop, but not for one that is told late, nor beyond the end of the source.
+        """
+        timeline = self.timeline
+        index = timeline.run(at)
+        stops = [run.stop for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
+        short = [stop.start for stop in stops if at - stop.start <= timeline.config(stop.start).config.micro_stop_ms]
+        return min([at, *short])
+
     def span_start(self, at: int, longest_ms: int) -> int:
         """Start of the count that is spread over `at`; `at` itself when there is none."""
         before = self.counts.before(at) if self.splits else None

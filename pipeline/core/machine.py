@@ -35,7 +35,7 @@ LONGEST_SILENCE_MS = 40 * 86_400_000  # windows of a longer silence are not fill
 # from when it was known on, for every machine would otherwise keep the borders of each of its messages.
 NOTED_SILENCE_MS = 60_000
 TOO_LATE = "too_late"
-PLAIN = ("newest", "said_until", "known_at", "provisional_at", "last_arrived", "live", "assumed_long")
+PLAIN = ("newest", "said_until", "known_at", "provisional_at", "last_arrived", "live")
 
 
 class Machine:
@@ -55,7 +55,6 @@ class Machine:
         self.provisional_at = 0  # arrival of the record that showed provisional rows last
         self.last_arrived = 0  # arrival of the record that brought `newest`
         self.live = False
-        self.assumed_long: int | None = None  # start of a stop in final windows that may yet prove to be a micro-stop
         self._record: Record | None = None
         self._stamped = False
 
@@ -104,7 +103,7 @@ class Machine:
     def _frame(self, frame: Frame, record: Record, emitted: Emitted) -> None:
         if frame.opening:
             since = min((entry.at for entry in _entries(frame)), default=self.windows.final_until)
-            self._restating(since, lambda: self.history.insert(frame), emitted, "late data")
+            self.windows.restating(since, lambda: self.history.insert(frame), emitted, "late data")
             return
         at = instants(frame)
         silences = np.flatnonzero(np.diff(at) > LONGEST_SILENCE_MS)
@@ -120,7 +119,7 @@ class Machine:
         if self.windows.opened is not None and first - self.newest > LONGEST_SILENCE_MS:
             self._begin_again(first, emitted)
         self.windows.open(first)
-        self._restating(first, lambda: self._heard(frame, at), emitted, "late data")
+        self.windows.restating(first, lambda: self._heard(frame, at), emitted, "late data")
         self.scorer.add(frame)
         self.live = True
         if last >= self.newest:
@@ -143,7 +142,7 @@ class Machine:
             elif all(known.config != body for known in self.history.configs):
                 reach = self.settings.longest_split_ms if body.count_split else 0  # counts reach back before it
                 since = body.effective - reach
-                self._restating(since, lambda: self.history.configure(body), emitted, "factory file")
+                self.windows.restating(since, lambda: self.history.configure(body), emitted, "factory file")
         else:
             self._correct(body, record, emitted)
 
@@ -159,12 +158,7 @@ class Machine:
             detail = f"{named} reaches back before {self.windows.changeable}: what is older cannot change any more"
             self._park(record, TOO_LATE, detail, emitted)
         else:
-            self._restating(since, lambda: self.history.correct(body), emitted, "correction")
-
-    def _restating(self, since: int, apply: Any, emitted: Emitted, reason: str) -> None:
-        if self.assumed_long is not None:
-            since = min(since, self.assumed_long)
-        self.windows.restating(since, apply, emitted, reason)
+            self.windows.restating(since, lambda: self.history.correct(body), emitted, "correction")
 
     # How far its time has come
 
@@ -194,8 +188,6 @@ class Machine:
         undecided = self.history.undecided_stop(self.watermark)
         if undecided is not None:  # held back, but not beyond the end of the source: then it counts as a long stop
             until = max(min(until, self.windows.floor(undecided)), self.said_until)
-        final = max(until, self.windows.final_until)  # a stop that is told late may lie in windows that are final
-        self.assumed_long = undecided if undecided is not None and undecided < final else None
         self.windows.finalise(until, emitted)
         self._score(emitted)
         if record.arrived >= self.provisional_at + self.settings.provisional_ms:

@@ -123,7 +123,8 @@ class Windows:
 
     def restating(self, since: int, apply: Callable[[], None], emitted: Emitted, reason: str) -> None:
         """Apply a change that reaches back to `since`; emit again the final rows and intervals that it changes."""
-        since = self.history.span_start(since, self.settings.longest_split_ms)
+        spread = self.history.span_start(since, self.settings.longest_split_ms)
+        since = min(spread, self.history.short_stop_start(since))
         if self.opened is None or max(since, self.opened) >= self.final_until:
             apply()
             return

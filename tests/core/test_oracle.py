@@ -107,6 +107,12 @@ def test_a_stop_told_late_is_a_micro_stop_once_its_end_is_told() -> None:
     assert difference(log(*said, config=replace(PLAIN, micro_stop_ms=600_000))) is None
 
 
+def test_a_stop_told_late_that_seemed_long_is_a_micro_stop_once_its_end_is_told() -> None:
+    #  told: 09:00 running, 09:04:24 sign of life (09:02 is final), 09:01:48 stopped (long by then), 09:03:12 running
+    said = ((0, state("running")), (4.4, None), (1.8, state("stopped")), (3.2, state("running")))
+    assert difference(log(*said, config=replace(PLAIN, micro_stop_ms=90_000))) is None
+
+
 @pytest.mark.xfail(strict=True, reason="silences below a minute are forgotten before the shorter limit is known")
 @pytest.mark.parametrize("lateness_ms", [30_000, 3_600_000])
 def test_a_short_silence_is_silence_whenever_its_limit_is_told(lateness_ms: int) -> None:
