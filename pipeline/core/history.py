@@ -23,13 +23,15 @@ from pipeline.core.model import (
 from pipeline.core.series import Heard, Key, Run, Series, runs_of
 from pipeline.core.timeline import Configured, Piece, Timeline
 
+NEVER = 1 << 62  # ms
+
 
 class History:
     """A machine's states, contexts, counts, signs of life, configurations and corrections, by event time."""
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
-        self.configs: list[Configured] = [Configured.of(UNCONFIGURED)]
+        self._take([Configured.of(UNCONFIGURED)])
         self.states, self.products, self.orders = Series(), Series(), Series()
         self.reasons: dict[Key, str] = {}
         self.runs: list[Run] = []
@@ -66,7 +68,13 @@ class History:
             for known in self.configs
             if known.config is not UNCONFIGURED and known.config.effective != config.effective
         ]
-        self.configs = sorted([*kept, Configured.of(config)], key=lambda known: known.config.effective)
+        self._take(sorted([*kept, Configured.of(config)], key=lambda known: known.config.effective))
+
+    def _take(self, configs: list[Configured]) -> None:
+        self.configs = configs
+        limits = [known.config.stale_after_ms for known in configs]
+        self.shortest_stale_ms = min((limit for limit in limits if limit is not None), default=NEVER)
+        self.splits = any(known.config.count_split for known in configs)  # counts over the time that they span
 
     def replaced(self, correction: Correction) -> Correction | None:
         """The known correction with the same id."""
@@ -96,11 +104,6 @@ class History:
             parts, spreads = self._split(timeline, start, end, longest_split_ms)
         parts += [_corrected_parts(c) for c in self.standing if start <= c.start < end and _counts(c)]
         return window_facts(self.machine, timeline, pieces, parts, window_ms, spreads)
-
-    @property
-    def splits(self) -> bool:
-        """Whether any configuration splits counts over the time that they span."""
-        return any(known.config.count_split for known in self.configs)
 
     def _parts(self, timeline: Timeline, start: int, end: int) -> list[Parts]:
         """Parts counted in [start, end), each count times the parts per cycle of the product at its instant."""

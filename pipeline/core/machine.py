@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -35,6 +34,7 @@ LONGEST_SILENCE_MS = 40 * 86_400_000  # windows of a longer silence are not fill
 # from when it was known on, for every machine would otherwise keep the borders of each of its messages.
 NOTED_SILENCE_MS = 60_000
 TOO_LATE = "too_late"
+NO_SILENCE = np.array([], dtype=np.intp)
 PLAIN = ("newest", "said_until", "known_at", "provisional_at", "last_arrived", "live")
 
 
@@ -88,12 +88,15 @@ class Machine:
         frame, out = admit(message, record.arrived, self.settings.max_future_ms)
         if not frame.opening and self.windows.opened is not None:
             frame, older = _without_older(frame, self.windows.changeable)
-            out += Counter({TOO_LATE: older})
+            if older:
+                out[TOO_LATE] += older
+        if not out:
+            return frame
         for reason, entries in sorted(out.items()):
             detail = f"{entries} entries of frame {message.sequence} of {message.source}"
             self._park(record, reason, detail, emitted, entries)
         says_anything = frame.states or frame.counts or frame.contexts or frame.events or frame.signals
-        return frame if says_anything or not out else None
+        return frame if says_anything else None
 
     def _park(self, record: Record, reason: str, detail: str, emitted: Emitted, entries: int = 0) -> None:
         emitted.dead_letters.append(
@@ -106,7 +109,7 @@ class Machine:
             self.windows.restating(since, lambda: self.history.insert(frame), emitted, "late data")
             return
         at = instants(frame)
-        silences = np.flatnonzero(np.diff(at) > LONGEST_SILENCE_MS)
+        silences = _silences(at, LONGEST_SILENCE_MS)
         if len(silences):
             for first, last in pairwise([0, *(int(at[place + 1]) for place in silences), 1 << 62]):
                 self._frame(_between(frame, first, last), record, emitted)
@@ -127,8 +130,7 @@ class Machine:
 
     def _heard(self, frame: Frame, at: NDArray[np.int64]) -> None:
         self.history.insert(frame)
-        limits = [known.config.stale_after_ms for known in self.history.configs]
-        gap = min([NOTED_SILENCE_MS, *(limit for limit in limits if limit is not None)])
+        gap = min(NOTED_SILENCE_MS, self.history.shortest_stale_ms)
         for begin, end in _without_gaps(at, gap):
             self.history.heard.add(begin, end, gap)
 
@@ -195,6 +197,8 @@ class Machine:
             self.windows.show(self.newest, emitted)
 
     def _score(self, emitted: Emitted) -> None:
+        if not self.scorer.due(self.watermark):
+            return
         config = self.history.timeline.config(self.watermark).config
         for flag in self.scorer.score(self.watermark, self.history, config):
             flag.machine, flag.site, flag.line, flag.known_at = self.name, config.site, config.line, self._version()
@@ -244,11 +248,18 @@ def _entries(frame: Frame) -> list[Any]:
     return [*frame.states, *frame.counts, *frame.contexts]
 
 
+def _silences(at: NDArray[np.int64], longer_than: int) -> NDArray[np.intp]:
+    """Places in ascending instants after which nothing comes for so long."""
+    if at[-1] - at[0] <= longer_than:
+        return NO_SILENCE
+    return np.flatnonzero(np.diff(at) > longer_than)
+
+
 def _without_gaps(at: NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
     """Stretches [first, last] of ascending instants within which none is further than `gap` from the one before."""
-    if at[-1] - at[0] <= gap:
+    breaks = _silences(at, gap)
+    if not len(breaks):
         return [(int(at[0]), int(at[-1]))]
-    breaks = np.flatnonzero(np.diff(at) > gap)
     firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(at) - 1]
     return [(int(at[first]), int(at[last])) for first, last in zip(firsts, lasts, strict=True)]
 

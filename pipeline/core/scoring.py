@@ -34,11 +34,13 @@ class Scorer:
             if len(fresh.at):
                 self.waiting.append((frame.source, frame.epoch, frame.sequence, fresh))
 
+    def due(self, watermark: int) -> bool:
+        """Whether the watermark has passed another step."""
+        return watermark - watermark % STEP_MS > self.until
+
     def score(self, watermark: int, history: History, config: MachineConfig) -> list[Anomaly]:
         """Score what lies before the last step that the watermark passed; flags in order of their first instant."""
         until = watermark - watermark % STEP_MS
-        if until <= self.until:
-            return []
         before, self.until = self.until, until
         known = {signal.name: signal for signal in config.signals}
         flags: list[Anomaly] = []
