@@ -144,6 +144,8 @@ class Line:
             self.failure = error
             if isinstance(error, OpenOeeError):
                 log.error("%s", error)
+                for noisy in ("faust", "mode"):  # the reason is said; what else breaks on the way out is no news
+                    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
     def run(self) -> int:
         """Run until the process is told to end, or cannot go on; the exit code."""
