@@ -12,6 +12,7 @@ import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
 import org.apache.flink.configuration.PipelineOptions;
+import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.StateBackendOptions;
 import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.connector.base.DeliveryGuarantee;
@@ -22,6 +23,7 @@ import org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsIni
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.KeyedProcessFunction;
 import org.apache.flink.util.Collector;
+import org.apache.kafka.clients.producer.ProducerRecord;
 
 /**
  * The job on Apache Flink's DataStream API, in one process with one slot: watermarks per partition, state per machine
@@ -32,17 +34,16 @@ public final class FlinkPeer {
 
     public static void main(String[] arguments) throws Exception {
         Task task = Task.of(arguments);
-        try (var environment = StreamExecutionEnvironment.createLocalEnvironment(1, configuration())) {
-            WatermarkStrategy<Report> watermarks = WatermarkStrategy
-                    .<Report>forBoundedOutOfOrderness(Duration.ofMillis(task.graceMs()))
-                    .withTimestampAssigner((report, recorded) -> report.newest);
-            environment
-                    .fromSource(source(task), watermarks, "frames")
-                    .keyBy(report -> report.machine)
-                    .process(new Windows())
-                    .sinkTo(sink(task));
-            environment.execute("bench");
-        }
+        WatermarkStrategy<Report> watermarks = WatermarkStrategy
+                .<Report>forBoundedOutOfOrderness(Duration.ofMillis(task.graceMs()))
+                .withTimestampAssigner((report, recorded) -> report.newest);
+        StreamExecutionEnvironment environment = StreamExecutionEnvironment.createLocalEnvironment(1, configuration());
+        environment
+                .fromSource(source(task), watermarks, "frames")
+                .keyBy(report -> report.machine)
+                .process(new Windows())
+                .sinkTo(sink(task));
+        environment.execute("bench");
         System.exit(0); // threads of the mini cluster linger
     }
 
@@ -51,6 +52,7 @@ public final class FlinkPeer {
         settings.set(PipelineOptions.OBJECT_REUSE, true);
         settings.set(StateBackendOptions.STATE_BACKEND, "hashmap");
         settings.set(CheckpointingOptions.CHECKPOINTING_INTERVAL, CHECKPOINT_EVERY);
+        settings.set(RestartStrategyOptions.RESTART_STRATEGY, "none"); // an error ends the run
         // else the end of the source waits for one more checkpoint
         settings.set(CheckpointingOptions.ENABLE_CHECKPOINTS_AFTER_TASKS_FINISH, false);
         settings.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, MemorySize.ZERO); // that is for RocksDB and batch jobs
@@ -73,11 +75,7 @@ public final class FlinkPeer {
         return KafkaSink.<Answer>builder()
                 .setBootstrapServers(task.bootstrap())
                 .setDeliveryGuarantee(DeliveryGuarantee.AT_LEAST_ONCE)
-                .setRecordSerializer(KafkaRecordSerializationSchema.<Answer>builder()
-                        .setTopic(task.out())
-                        .setKeySerializationSchema(answer -> answer.machine().getBytes(StandardCharsets.UTF_8))
-                        .setValueSerializationSchema(Answer::toJson)
-                        .build())
+                .setRecordSerializer(new Answers(task.out()))
                 .build();
     }
 
@@ -97,6 +95,20 @@ public final class FlinkPeer {
         @Override
         public Report deserialize(byte[] value) throws IOException {
             return reader.read(value);
+        }
+    }
+
+    /** Answers as JSON, keyed by machine. */
+    private static final class Answers implements KafkaRecordSerializationSchema<Answer> {
+        private final String topic;
+
+        Answers(String topic) {
+            this.topic = topic;
+        }
+
+        @Override
+        public ProducerRecord<byte[], byte[]> serialize(Answer answer, KafkaSinkContext context, Long recorded) {
+            return new ProducerRecord<>(topic, answer.machine().getBytes(StandardCharsets.UTF_8), answer.toJson());
         }
     }
 

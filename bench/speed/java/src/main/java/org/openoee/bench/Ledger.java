@@ -72,46 +72,37 @@ public class Ledger {
 
     private Answer close() {
         long end = open + WINDOW_MS;
-        Answer answer = new Answer(machine, open, spent("running", end), spent("stopped", end), partsUntil(end));
-        for (String last : before(end, changes).values()) {
-            state = last;
+        TreeMap<Long, String> inside = takeBefore(end, changes);
+        inside.put(end, inside.isEmpty() ? state : inside.lastEntry().getValue());
+        long since = open;
+        long runMs = 0;
+        long stoppedMs = 0;
+        for (var change : inside.entrySet()) {
+            long spent = change.getKey() - since;
+            runMs += state.equals("running") ? spent : 0;
+            stoppedMs += state.equals("stopped") ? spent : 0;
+            since = change.getKey();
+            state = change.getValue();
         }
-        changes.keySet().removeIf(at -> at < end);
-        readings.keySet().removeIf(at -> at < end);
+        long parts = 0;
+        for (long total : takeBefore(end, readings).values()) {
+            parts += counter == null ? 0 : total - counter;
+            counter = total;
+        }
+        Answer answer = new Answer(machine, open, runMs, stoppedMs, parts);
         open = end;
         closed = true;
         return answer;
     }
 
-    /** Milliseconds of a state in the oldest open window. */
-    private long spent(String wanted, long end) {
-        long spent = 0;
-        long since = open;
-        String held = state;
-        for (var change : before(end, changes).entrySet()) {
-            spent += held.equals(wanted) ? change.getKey() - since : 0;
-            since = change.getKey();
-            held = change.getValue();
-        }
-        return spent + (held.equals(wanted) ? end - since : 0);
-    }
-
-    private long partsUntil(long end) {
-        long parts = 0;
-        for (long total : before(end, readings).values()) {
-            parts += counter == null ? 0 : total - counter;
-            counter = total;
-        }
-        return parts;
-    }
-
-    private static <T> TreeMap<Long, T> before(long end, Map<Long, T> entries) {
-        TreeMap<Long, T> found = new TreeMap<>();
+    private static <T> TreeMap<Long, T> takeBefore(long end, Map<Long, T> entries) {
+        TreeMap<Long, T> taken = new TreeMap<>();
         entries.forEach((at, value) -> {
             if (at < end) {
-                found.put(at, value);
+                taken.put(at, value);
             }
         });
-        return found;
+        entries.keySet().removeAll(taken.keySet());
+        return taken;
     }
 }

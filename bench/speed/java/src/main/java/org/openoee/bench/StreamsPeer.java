@@ -7,6 +7,7 @@ import java.util.Properties;
 import java.util.Set;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
+import org.apache.kafka.common.utils.Utils;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
@@ -45,6 +46,7 @@ public final class StreamsPeer {
             streams.start();
             ends.await();
         } // answers are flushed here
+        Utils.delete(place.toFile());
         System.exit(ends.areReached() ? 0 : 1);
     }
 
