@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,6 +19,7 @@ from bench.speed.job import Truth
 from bench.speed.log import batches
 
 CONTENDER_CORE = 1  # the broker and the harness have core 0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,13 @@ class Verdict:
         return f"NO: {self.wrong:,} wrong, {self.missing:,} missing of {self.right + self.wrong + self.missing:,}"
 
 
+def contend() -> None:
+    """In the contender's process: on its own core, and never longer there than the bench, however that ends."""
+    keep_to(CONTENDER_CORE)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def spend(command: Sequence[str], log: Path, within_s: float) -> Spent:
     """Run a process to its end. One that fails or takes longer is told of in `error`."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -50,7 +61,7 @@ def spend(command: Sequence[str], log: Path, within_s: float) -> Spent:
         began = time.monotonic()
         process = subprocess.Popen(
             list(command), env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            preexec_fn=lambda: keep_to(CONTENDER_CORE), start_new_session=True,
+            preexec_fn=contend, start_new_session=True,
         )  # fmt: skip
         killer = threading.Timer(within_s, process.kill)
         killer.start()

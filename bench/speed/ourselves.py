@@ -12,10 +12,9 @@ from pathlib import Path
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
-from bench.speed.broker import keep_to
 from bench.speed.job import Truth
 from bench.speed.log import ANSWER_S, batches
-from bench.speed.measure import CONTENDER_CORE, Spent
+from bench.speed.measure import Spent, contend
 from pipeline import topics
 from pipeline.codec import Codec
 from pipeline.core.model import OeeFact
@@ -37,7 +36,7 @@ def spend(settings: Settings, log: Path, within_s: float) -> Spent:
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, "worker"], env=environment, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=output, preexec_fn=lambda: keep_to(CONTENDER_CORE),
+            stderr=output, preexec_fn=contend,
         )  # fmt: skip
     try:
         error, cpu, peak = _watch(process, settings, began + within_s)

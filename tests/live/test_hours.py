@@ -21,7 +21,7 @@ from pipeline.factory import Factory, controls
 from pipeline.settings import Settings
 from pipeline.store import hours, retention
 from pipeline.store.client import Store
-from pipeline.store.migrate import migrate
+from pipeline.store.migrate import migrate, migrations
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(240)]
 FIGURES = "site, area, line, machine, period, shift, product, order, t_ms, pbt_ms, apt_ms, adet_ms, external_ms, stops,"
@@ -181,3 +181,32 @@ def test_times_to_live_follow_the_settings_and_hours_outlive_minutes(stack: Live
         assert statements == []
         retention.apply(store, stack.settings("kept"))
         assert len(statements) == 5
+
+
+@pytest.mark.parametrize("stopped_after", range(1, 36, 2))
+def test_a_migration_that_was_stopped_half_way_is_done_whole_the_next_time(
+    stack: LiveStack, stopped_after: int
+) -> None:
+    settings = stack.settings("halfway")
+    by_time = next(migration for migration in migrations() if migration.name == "by_time")
+    with closing(Store(settings, database="default")) as server:
+        server.command(f"CREATE DATABASE {settings['database']}")
+    with closing(Store(settings)) as store:
+        for migration in migrations():
+            if 0 < migration.number < by_time.number:
+                for statement in migration.statements():
+                    store.command(statement)
+        put(store, fact("m", T0), fact("m", T0 + MINUTE))
+        for statement in list(by_time.statements())[:stopped_after]:
+            store.command(statement)
+        put(store, fact("m", T0 + 2 * MINUTE))
+        for statement in by_time.statements():
+            store.command(statement)
+        assert store.query("SELECT count() FROM oee_facts FINAL").result_rows == [(3,)]
+        keys = dict(store.query(
+            "SELECT name, sorting_key FROM system.tables WHERE database = currentDatabase()").result_rows)  # fmt: skip
+    assert keys["oee_facts"].startswith("toStartOfHour(window_start), machine")
+    assert keys["intervals"].startswith("toDate(start), machine")
+    assert keys["oee_hours"].startswith("toDate(hour), machine")
+    assert keys["loss_hours"].startswith("toDate(hour), machine")
+    assert not [name for name in keys if name.endswith("_by_time")]

@@ -1,7 +1,11 @@
 -- Time first, then the machine: what is asked of a whole plant reads its stretch of time and no other, and the current rows
 -- (FINAL) are sought among the parts of that time only. The time itself stands in the key by its hour or day alone: were it
 -- there, too, a condition on it would not be applied to the hour or day that leads the key.
--- What a sink inserts while the tables change places is copied, too.
+-- What a sink inserts while the tables change places is copied, too. Where the migration stopped half-way before, the rows
+-- of either table are brought together first, and the copy begins anew.
+CREATE TABLE IF NOT EXISTS oee_facts_by_time AS oee_facts;
+INSERT INTO oee_facts SELECT * FROM oee_facts_by_time FINAL;
+DROP TABLE IF EXISTS oee_facts_by_time;
 CREATE TABLE IF NOT EXISTS oee_facts_by_time AS oee_facts
 ENGINE = ReplacingMergeTree(known_at)
 PARTITION BY toYYYYMM(window_start)
@@ -13,6 +17,9 @@ EXCHANGE TABLES oee_facts AND oee_facts_by_time;
 INSERT INTO oee_facts SELECT * FROM oee_facts_by_time FINAL;
 DROP TABLE IF EXISTS oee_facts_by_time;
 
+CREATE TABLE IF NOT EXISTS intervals_by_time AS intervals;
+INSERT INTO intervals SELECT * FROM intervals_by_time FINAL;
+DROP TABLE IF EXISTS intervals_by_time;
 CREATE TABLE IF NOT EXISTS intervals_by_time AS intervals
 ENGINE = ReplacingMergeTree(known_at)
 PARTITION BY toYYYYMM(start)
@@ -24,6 +31,9 @@ EXCHANGE TABLES intervals AND intervals_by_time;
 INSERT INTO intervals SELECT * FROM intervals_by_time FINAL;
 DROP TABLE IF EXISTS intervals_by_time;
 
+CREATE TABLE IF NOT EXISTS oee_hours_by_time AS oee_hours;
+INSERT INTO oee_hours SELECT * FROM oee_hours_by_time FINAL;
+DROP TABLE IF EXISTS oee_hours_by_time;
 CREATE TABLE IF NOT EXISTS oee_hours_by_time AS oee_hours
 ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY toYYYYMM(hour)
@@ -38,6 +48,9 @@ EXCHANGE TABLES oee_hours AND oee_hours_by_time;
 INSERT INTO oee_hours SELECT * FROM oee_hours_by_time FINAL;
 DROP TABLE IF EXISTS oee_hours_by_time;
 
+CREATE TABLE IF NOT EXISTS loss_hours_by_time AS loss_hours;
+INSERT INTO loss_hours SELECT * FROM loss_hours_by_time FINAL;
+DROP TABLE IF EXISTS loss_hours_by_time;
 CREATE TABLE IF NOT EXISTS loss_hours_by_time AS loss_hours
 ENGINE = ReplacingMergeTree(version, removed)
 PARTITION BY toYYYYMM(hour)
