@@ -151,7 +151,7 @@ def _in_one_process(values: Settings, site: str, seed: int, hours: float, folder
             yield from plant.ends(end, now)
 
         inline.run(chain(controls(factory, now, "demo"), frames()), values)
-    write_truth(folder, plant, factory, values.int("window_s") * 1000)
+    write_truth(folder, plant, factory, values.int("window_s") * 1000, end)
     return end
 
 

@@ -62,6 +62,7 @@ def command(
     from pipeline.codec import Codec
     from pipeline.core.plant import Plant
     from pipeline.core.plant_layout import Habits
+    from pipeline.core.truth import decided_until
     from pipeline.factory import Factory
     from pipeline.factory_apply import apply
     from pipeline.producer import TelemetryProducer
@@ -85,7 +86,8 @@ def command(
     with TelemetryProducer(values, codec, journal) as producer:
         _send_history(plant, producer, end, frame_ms, speed, stop)
         if truth is not None:
-            write_truth(truth, plant, factory, values.int("window_s") * 1000)
+            known_until = decided_until(plant, plant.at) if live else plant.at
+            write_truth(truth, plant, factory, values.int("window_s") * 1000, known_until)
         if not live and not stop.is_set():
             for control in plant.ends(plant.at, time.time_ns() // 1_000_000):
                 producer.send(control)
@@ -208,8 +210,8 @@ def zone(name: str, now: int) -> str:
         raise UsageError(f"--timezone {name!r} is no IANA time zone: write for example Europe/Berlin") from None
 
 
-def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int) -> None:
-    """oee_facts.parquet, anomalies.parquet and factory.yaml of the plant as far as it has come."""
+def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int, until: int) -> None:
+    """oee_facts.parquet, anomalies.parquet and factory.yaml of the plant; facts up to an instant (UTC ms)."""
     from pipeline import parquet
     from pipeline.core.model import OeeFact
     from pipeline.core.plant_signals import Planted
@@ -222,7 +224,7 @@ def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int) -> Non
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Planted._fields}
     columns["value"] = columns.pop("size")
     parquet.write(folder / "anomalies.parquet", columns)
-    facts = plant_facts(plant, plant.at, window_ms)
+    facts = plant_facts(plant, until, window_ms)
     parquet.write_rows(folder / "oee_facts.parquet", OeeFact, facts)
     click.echo(f"truth     {len(facts):,} OEE facts, {len(rows):,} planted anomalies in {folder}")
 

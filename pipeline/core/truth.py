@@ -41,6 +41,18 @@ def plant_facts(plant: Plant, until: int, window_ms: int = 60_000) -> list[OeeFa
     return rows
 
 
+def decided_until(plant: Plant, at: int) -> int:
+    """Up to when the plant's facts stay as they are however it goes on from `at`: the start of the first stop that goes
+    on and may yet prove to be a micro-stop; `at` itself without one."""
+    undecided = [at]
+    for name, config in plant.machines.items():
+        told = plant.logs[name].states
+        halts = _halts(_changes((change.at, change.state) for change in told if change.at < at))
+        if halts and halts[-1].end is None and at - halts[-1].start <= config.micro_stop_ms:
+            undecided.append(halts[-1].start)
+    return min(undecided)
+
+
 def machine_facts(name: str, config: MachineConfig, log: MachineLog, until: int, window_ms: int) -> list[OeeFact]:
     """Facts of one machine, from the window of its first message on."""
     if log.first_message is None:
