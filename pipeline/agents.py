@@ -44,6 +44,7 @@ DRAIN_WITHIN_S = 5.0
 LEAVE_WITHIN_S = 3.5
 TELL_EVERY_S = 30.0
 log = logging.getLogger("openoee.worker")
+SERVICES = ("faust", "mode", "pipeline")  # loggers of Faust's services; those in our modules are named after these
 
 
 class Line:
@@ -144,8 +145,8 @@ class Line:
             self.failure = error
             if isinstance(error, OpenOeeError):
                 log.error("%s", error)
-                for noisy in ("faust", "mode"):  # the reason is said; what else breaks on the way out is no news
-                    logging.getLogger(noisy).setLevel(logging.CRITICAL)
+                for services in SERVICES:  # the reason is said; what else breaks on the way out is no news
+                    logging.getLogger(services).setLevel(logging.CRITICAL)
 
     def run(self) -> int:
         """Run until the process is told to end, or cannot go on; the exit code."""

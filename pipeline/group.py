@@ -101,12 +101,14 @@ class Group:
         held = [TopicPartition(self.full[topic], number) for topic, number in before.positions]
         self._consumer.pause(held)
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            message = self._consumer.poll(left)
-            self._check(before)
-            if message is not None:
-                self._held += self._in_order([message])
-        self._consumer.resume(held)
+        try:
+            while (left := deadline - time.monotonic()) > 0:
+                message = self._consumer.poll(left)
+                self._check(before)
+                if message is not None:
+                    self._held += self._in_order([message])
+        finally:
+            self._consumer.resume(held)  # a partition that is dealt out again would stay paused for ever
 
     def commit(self, offsets: Mapping[Place, int], note: str = "") -> None:
         """Commit these offsets; tries until the broker takes them. Raises Rebalanced, Stopping."""
@@ -180,7 +182,8 @@ class Group:
         self.share = Share()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._closing:
+        if self._closing:  # librdkafka now and then waits for ever when it is to leave what it was just given
+            consumer.unassign()
             return
         try:
             self.share = self._found(consumer, partitions)

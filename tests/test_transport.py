@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import version
 
 import pytest
 
+from pipeline import transport
+from pipeline.agents import SERVICES
 from pipeline.transport import PINNED, digest
 
 
@@ -30,3 +33,10 @@ def test_a_changed_source_is_noticed():
         return 2
 
     assert digest(one) != digest(other)
+
+
+def test_every_service_of_the_consumer_can_be_told_to_be_silent():
+    """A worker that ends says why in one line; what its services log while they end is held back by these names."""
+    services = [one for one in vars(transport).values() if isinstance(getattr(one, "logger", None), logging.Logger)]
+    assert transport.Consumer in services
+    assert {one.logger.name.partition(".")[0] for one in services} <= set(SERVICES)

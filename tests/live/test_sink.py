@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from live_stack import LiveStack, environment
 from sink_trial import COLUMNS, NO_TOKENS, OTHER_GROUP, Load, SinkProcess, drained, held, wrong
 from worker_trial import until
 
 from pipeline import topics
+from pipeline.group import Group, Rebalanced
 from pipeline.local.machine import free_port
 from pipeline.local.store import Store as LocalStore
 from pipeline.settings import Settings, load
+from pipeline.sink import TOPICS
 from pipeline.store.client import Store
 from pipeline.store.migrate import migrate
 
@@ -168,6 +173,37 @@ def test_waits_for_a_store_that_is_away_at_start_and_mid_run(line: Settings, sta
         assert wrong(held(own), rows.want) == {}
     finally:
         place.stop()
+
+
+def test_partitions_dealt_out_while_it_takes_nothing_are_read_on(line: Settings) -> None:
+    """With a refused commit or a store that is away the sink idles: its partitions are paused, and come back so."""
+    over = Event()
+
+    def read(group: Group) -> list[Message]:
+        with suppress(Rebalanced):
+            return group.next(0.1)
+        return []
+
+    def another() -> None:
+        group = Group(line, TOPICS, over.is_set)
+        while not over.is_set():
+            read(group)
+        group.close()
+
+    group = Group(line, TOPICS, over.is_set)
+    until(lambda: read(group) or len(group.share.positions) == 21, 40, "it has everything")
+    with ThreadPoolExecutor(1) as pool:
+        joined = pool.submit(another)
+        try:
+            with pytest.raises(Rebalanced):
+                group.idle(40)
+            until(lambda: read(group) or group.share.positions, 40, "it has its share")
+            Load(line).send(range(20))
+            until(lambda: read(group), 20, "it reads what it was dealt")
+        finally:
+            over.set()
+            group.close()
+        joined.result()
 
 
 def test_records_gone_before_they_were_written_stop_it_until_the_loss_is_accepted(line: Settings, start: Start) -> None:
