@@ -196,7 +196,7 @@ def test_partitions_dealt_out_while_it_takes_nothing_are_read_on(line: Settings)
         joined = pool.submit(another)
         try:
             with pytest.raises(Rebalanced):
-                group.idle(40)
+                until(lambda: group.idle(0.2), 40, "the other joins")
             until(lambda: read(group) or group.share.positions, 40, "it has its share")
             Load(line).send(range(20))
             until(lambda: read(group), 20, "it reads what it was dealt")
