@@ -26,11 +26,12 @@ import mode
 from faust.types import TP
 
 from pipeline import topics
+from pipeline.burst_reader import Raw
 from pipeline.codec import Codec
 from pipeline.crash import CrashPoint
 from pipeline.errors import BrokerUnavailable, OpenOeeError
 from pipeline.held import Held
-from pipeline.partition import Counts, Partition, Raw, warm_up
+from pipeline.partition import Counts, Partition, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport

@@ -245,7 +245,7 @@ class Codec:
         for name, (kind, to_row, _) in _RECORDS.items():
             self._writers[kind] = (_HEADER.pack(0, newest[name].id), self._own[name], to_row)
         self._frame_header = _HEADER.pack(0, newest["Frame"].id)
-        self._frame_headers = {_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT}
+        self.frame_headers = frozenset(_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT)
         self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
 
     @classmethod
@@ -283,7 +283,7 @@ class Codec:
         """
         if not value:
             raise UndecodableRecord("empty value")
-        if value[:5] in self._frame_headers:
+        if value[:5] in self.frame_headers:
             return self._frame_reader.read(value, 5)
         name, writer = self._reader(value)
         own = self._own[name]

@@ -84,7 +84,7 @@ def read_long(data: bytes, p: int) -> tuple[int, int]:
     return (value >> 1) ^ -(value & 1), p
 
 
-def _text(data: bytes, p: int) -> tuple[str, int]:
+def read_text(data: bytes, p: int) -> tuple[str, int]:
     length, p = read_long(data, p)
     end = p + length
     if length < 0 or end > len(data):
@@ -92,7 +92,7 @@ def _text(data: bytes, p: int) -> tuple[str, int]:
     return data[p:end].decode(), end
 
 
-def _flag(data: bytes, p: int) -> tuple[bool, int]:
+def read_flag(data: bytes, p: int) -> tuple[bool, int]:
     if data[p] > 1:
         raise UndecodableRecord(f"a boolean is {data[p]}")
     return data[p] == 1, p + 1
@@ -107,21 +107,21 @@ def _maybe(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int) -> 
     return read(data, p)
 
 
-def _instant(data: bytes, p: int) -> tuple[int, int]:
+def read_instant(data: bytes, p: int) -> tuple[int, int]:
     at, p = read_long(data, p)
     return check_number("time", at), p
 
 
 def _state(data: bytes, p: int) -> tuple[StateChange, int]:
-    at, p = _instant(data, p)
-    state, p = _text(data, p)
-    reason, p = _maybe(_text, data, p)
+    at, p = read_instant(data, p)
+    state, p = read_text(data, p)
+    reason, p = _maybe(read_text, data, p)
     return StateChange(at, state, reason), p
 
 
 def _count(data: bytes, p: int) -> tuple[CountReading, int]:
-    at, p = _instant(data, p)
-    cumulative, p = _flag(data, p)
+    at, p = read_instant(data, p)
+    cumulative, p = read_flag(data, p)
     numbers: list[int | None] = []
     for _ in range(4):
         number, p = _maybe(read_long, data, p)
@@ -130,24 +130,24 @@ def _count(data: bytes, p: int) -> tuple[CountReading, int]:
 
 
 def _context(data: bytes, p: int) -> tuple[Context, int]:
-    at, p = _instant(data, p)
-    product, p = _maybe(_text, data, p)
-    order, p = _maybe(_text, data, p)
-    program, p = _maybe(_text, data, p)
+    at, p = read_instant(data, p)
+    product, p = _maybe(read_text, data, p)
+    order, p = _maybe(read_text, data, p)
+    program, p = _maybe(read_text, data, p)
     planned, p = _maybe(read_long, data, p)
     return Context(at, product, order, program, None if planned is None else check_number("count", planned)), p
 
 
 def _event(data: bytes, p: int) -> tuple[MachineEvent, int]:
-    at, p = _instant(data, p)
-    kind, p = _text(data, p)
-    severity, p = _text(data, p)
-    code, p = _text(data, p)
-    text, p = _text(data, p)
+    at, p = read_instant(data, p)
+    kind, p = read_text(data, p)
+    severity, p = read_text(data, p)
+    code, p = read_text(data, p)
+    text, p = read_text(data, p)
     return MachineEvent(at, kind, severity, code, text), p
 
 
-def _block_head(data: bytes, p: int) -> tuple[int, int, int]:
+def read_block_head(data: bytes, p: int) -> tuple[int, int, int]:
     """Items of the next block of an array, where it must end (-1: not said), position."""
     count, p = read_long(data, p)
     end = -1
@@ -164,10 +164,10 @@ def _check_end(p: int, end: int) -> None:
         raise UndecodableRecord("a block of an array has another size than it says")
 
 
-def _array(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int) -> tuple[list[T], int]:
+def read_array(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int) -> tuple[list[T], int]:
     items: list[T] = []
     while True:
-        count, end, p = _block_head(data, p)
+        count, end, p = read_block_head(data, p)
         if not count:
             return items, p
         for _ in range(count):
@@ -196,10 +196,10 @@ def _varints(data: bytes, p: int, count: int) -> tuple[NDArray[np.int64], int]:
     return (value >> 1) ^ -(value & 1), p + int(ends[-1]) + 1
 
 
-def _offsets(data: bytes, p: int) -> tuple[NDArray[np.int64], int]:
+def read_offsets(data: bytes, p: int) -> tuple[NDArray[np.int64], int]:
     parts: list[NDArray[np.int64]] = []
     while True:
-        count, end, p = _block_head(data, p)
+        count, end, p = read_block_head(data, p)
         if not count:
             break
         part, p = _varints(data, p, count)
@@ -212,7 +212,7 @@ def _offsets(data: bytes, p: int) -> tuple[NDArray[np.int64], int]:
 
 def _doubles(data: bytes, p: int, rows: int, columns: int) -> tuple[NDArray[np.float64], int]:
     expected = rows * columns
-    count, end, p = _block_head(data, p)
+    count, end, p = read_block_head(data, p)
     stop = p + 8 * count
     if count == expected and stop < len(data) and data[stop] == 0 and count:  # one block: what everybody writes
         _check_end(stop, end)
@@ -226,7 +226,7 @@ def _doubles(data: bytes, p: int, rows: int, columns: int) -> tuple[NDArray[np.f
         _check_end(stop, end)
         parts.append(np.frombuffer(data, DOUBLE, count, p))
         total += count
-        count, end, p = _block_head(data, stop)
+        count, end, p = read_block_head(data, stop)
     if total != expected:
         raise invalid(f"{total} values for {rows} signals at {columns} instants")
     values: NDArray[np.float64] = np.concatenate([np.empty(0), *parts]).reshape(rows, columns)
@@ -248,8 +248,8 @@ def _layout(known: list[Layout], data: bytes, p: int) -> Layout:
     for layout in known:
         if data.startswith(layout[0], p):
             return layout
-    names, after = _array(_text, data, p)
-    units, after = _array(_text, data, after)
+    names, after = read_array(read_text, data, p)
+    units, after = read_array(read_text, data, after)
     check_layout(names, units)
     known.insert(0, (data[p:after], names, units))
     del known[8:]
@@ -280,8 +280,8 @@ class FrameReader:
         sequence, p = read_long(data, p)
         if not 0 <= sequence < LIMIT:
             raise invalid(f"sequence {sequence} is out of range")
-        sent, p = _instant(data, p)
-        opening, p = _flag(data, p)
+        sent, p = read_instant(data, p)
+        opening, p = read_flag(data, p)
         states: list[StateChange] = []
         counts: list[CountReading] = []
         contexts: list[Context] = []
@@ -289,13 +289,13 @@ class FrameReader:
         if data.startswith(b"\0\0\0\0", p):
             p += 4
         else:
-            states, p = _array(_state, data, p)
-            counts, p = _array(_count, data, p)
-            contexts, p = _array(_context, data, p)
-            events, p = _array(_event, data, p)
+            states, p = read_array(_state, data, p)
+            counts, p = read_array(_count, data, p)
+            contexts, p = read_array(_context, data, p)
+            events, p = read_array(_event, data, p)
         blocks: list[SignalBlock] = []
         while True:
-            count, end, p = _block_head(data, p)
+            count, end, p = read_block_head(data, p)
             if not count:
                 break
             for _ in range(count):
@@ -315,9 +315,9 @@ class FrameReader:
             for head in heads:
                 if data.startswith(head.raw, p):
                     return head
-        machine, after = _text(data, p)
-        source, after = _text(data, after)
-        epoch, after = _instant(data, after)
+        machine, after = read_text(data, p)
+        source, after = read_text(data, after)
+        epoch, after = read_instant(data, after)
         check_name("machine name", machine)
         check_name("source name", source)
         head = _Head(data[p:after], machine, source, epoch)
@@ -330,12 +330,12 @@ class FrameReader:
         return head
 
     def _block(self, head: _Head, data: bytes, p: int) -> tuple[SignalBlock, int]:
-        start, p = _instant(data, p)
+        start, p = read_instant(data, p)
         if data.startswith(b"\2\0\0", p):
             p += 3
             at = np.array((start,), np.int64)
         else:
-            at, p = _offsets(data, p)
+            at, p = read_offsets(data, p)
             at += start
         (raw, names, units) = _layout(head.layouts, data, p)
         p += len(raw)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from pipeline.burst_reader import Raw
 from pipeline.codec import Codec
+from pipeline.core.burst import Burst
 from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
 from pipeline.core.model import DeadLetter, Record
 from pipeline.crash import CrashPoint
 from pipeline.errors import LogHole, RetryError
-from pipeline.partition import Counts, Partition, Raw, Share
+from pipeline.partition import Counts, Partition, Share
 from pipeline.results import Results
 from pipeline.settings import Settings
 from pipeline.state import LogReader, Snapshots
@@ -123,7 +125,7 @@ class Held:
             )  # fmt: skip
         part.next = low
 
-    async def _decoded(self, part: Partition, rows: Sequence[Raw]) -> tuple[list[Record], list[DeadLetter]]:
+    async def _decoded(self, part: Partition, rows: Sequence[Raw]) -> tuple[list[Record | Burst], list[DeadLetter]]:
         while True:
             try:
                 return part.decode(rows)

@@ -6,13 +6,14 @@ The same calls in the same order give the same results: what leaves here depends
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
+from pipeline.burst_reader import BurstReader, Raw
 from pipeline.codec import Codec, Message
+from pipeline.core.burst import Burst
 from pipeline.core.engine import Engine
 from pipeline.core.model import Control, DeadLetter, Emitted, Frame, Record, SignalBlock, StateChange
 from pipeline.errors import ParkError, TooManyDeadLetters, UndecodableRecord
@@ -21,15 +22,6 @@ from pipeline.settings import Settings
 from pipeline.state import Snapshots, pack, state_key, unpack
 
 SHARE_OF = 1000  # records over which the share of undecodable ones is taken
-
-
-class Raw(Protocol):
-    """A record as the consumer gives it; `timestamp` is its arrival in ms."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 @dataclass(slots=True)
@@ -52,18 +44,22 @@ class Share:
 
     def __init__(self, most: float) -> None:
         self.most = most
-        self._recent: deque[bool] = deque(maxlen=SHARE_OF)
-        self._bad = 0
+        self._bad: deque[int] = deque()  # numbers of the undecodable ones among the last 1,000
+        self._count = 0
 
-    def count(self, bad: bool, letter: DeadLetter | None) -> None:
-        """Count one record. Raises TooManyDeadLetters."""
-        if len(self._recent) == SHARE_OF:
-            self._bad -= self._recent[0]
-        self._recent.append(bad)
-        self._bad += bad
-        if letter is not None and len(self._recent) == SHARE_OF and self._bad > self.most * SHARE_OF:
+    def count(self, good: int) -> None:
+        """Count so many records that can be used."""
+        self._count += good
+        while self._bad and self._bad[0] <= self._count - SHARE_OF:
+            self._bad.popleft()
+
+    def count_bad(self, letter: DeadLetter) -> None:
+        """Count one that cannot. Raises TooManyDeadLetters."""
+        self.count(1)
+        self._bad.append(self._count)
+        if self._count >= SHARE_OF and len(self._bad) > self.most * SHARE_OF:
             raise TooManyDeadLetters(
-                f"{self._bad} of the last {SHARE_OF:,} records of {letter.topic} cannot be used, the last one at "
+                f"{len(self._bad)} of the last {SHARE_OF:,} records of {letter.topic} cannot be used, the last one at "
                 f"partition {letter.partition}, offset {letter.offset} ({letter.reason}: {letter.detail}). Look at the "
                 "topic dead-letters, mend the sender; OPENOEE_DEAD_LETTER_SHARE=1 lets the worker pass"
             )
@@ -82,31 +78,40 @@ class Partition:
         self.moved_at = self.saved_at = self.whole_at = 0.0  # by the caller's monotonic clock
         self._topic = settings.topic("telemetry")
         self._codec, self._share, self._counts = codec, share, counts
+        self._bursts = BurstReader(codec.frame_headers)
         snapshots.restore(self.engine)
         self.engine.changed.clear()
 
-    def decode(self, rows: Iterable[Raw]) -> tuple[list[Record], list[DeadLetter]]:
+    def decode(self, rows: Sequence[Raw]) -> tuple[list[Record | Burst], list[DeadLetter]]:
         """Records that are still to be applied, and those that cannot be used.
 
         Changes nothing. Raises RegistryUnavailable: then call again later.
         """
-        records: list[Record] = []
+        if rows and rows[0].offset < max(self.next, self.snapshots.newest):
+            rows = [row for row in rows if row.offset >= self.next and not self._held(row)]
+        records: list[Record | Burst] = []
         letters: list[DeadLetter] = []
-        for row in rows:
-            if row.offset < self.next or self._held(row):
+        for row in self._bursts.split(rows, self.number):
+            if isinstance(row, Burst):
+                records.append(row)
                 continue
             try:
-                records.append(Record(row.timestamp, self._message(row), self.number, row.offset))
+                message = self._message(row)
             except ParkError as error:
                 letters.append(self._letter(row, error))
+                continue
+            records.append(Record(row.timestamp, message, self.number, row.offset))
+            if isinstance(message, Frame):
+                self._bursts.learn(row, message)
         return records, letters
 
-    def fold(self, rows: Sequence[Raw], records: Sequence[Record], letters: Sequence[DeadLetter]) -> list[Outgoing]:
+    def fold(
+        self, rows: Sequence[Raw], records: Sequence[Record | Burst], letters: Sequence[DeadLetter]
+    ) -> list[Outgoing]:
         """Apply what `decode` made of these rows; the results to send. Raises TooManyDeadLetters."""
-        for _ in records:
-            self._share.count(False, None)
+        self._share.count(sum(len(record) if isinstance(record, Burst) else 1 for record in records))
         for letter in letters:
-            self._share.count(True, letter)
+            self._share.count_bad(letter)
         emitted = self.engine.fold(records)
         raw = {row.offset: row for row in rows} if emitted.dead_letters else {}
         found = [replace(letter, topic=self._topic, key=raw[letter.offset].key, value=raw[letter.offset].value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.core.burst import Burst
 from pipeline.core.machine import Machine
 from pipeline.core.model import Control, Emitted, Record, Tick
 from pipeline.core.settings import EngineSettings
@@ -27,15 +28,18 @@ class Engine:
     def machines(self) -> Mapping[str, Machine]:
         return self._machines
 
-    def fold(self, records: Sequence[Record]) -> Emitted:
-        """Apply records in offset order; returns the rows that they make known."""
+    def fold(self, records: Sequence[Record | Burst]) -> Emitted:
+        """Apply records, those of each machine in offset order; returns the rows that they make known."""
         emitted = Emitted()
         for record in records:
-            name = record.message.machine
+            name = record.machine if isinstance(record, Burst) else record.message.machine
             machine = self._machines.get(name)
             if machine is None:
                 machine = self._machines[name] = Machine(name, self.settings)
-            machine.fold(record, emitted)
+            if isinstance(record, Burst):
+                machine.fold_burst(record, emitted)
+            else:
+                machine.fold(record, emitted)
             self.changed.add(name)
         return emitted
 

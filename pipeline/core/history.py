@@ -137,15 +137,16 @@ class History:
         found = [run.stop.start for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
         return min([at, *found])
 
-    def short_stop_start(self, at: int) -> int:
+    def short_stop_start(self, at: int, last: int | None = None) -> int:
         """Start of the stop that reaches `at` and is so short there that a change at `at` may decide whether it is a
-        micro-stop; `at` itself when there is none.
+        micro-stop; `at` itself when there is none. With `last`: the first of the stops that reach into [at, last].
 
         Windows wait for such a stop, but not for one that is told late, nor beyond the end of the source.
         """
         timeline = self.timeline
         index = timeline.run(at)
-        stops = [run.stop for run in self.runs[max(index - 1, 0) : index + 1] if run.stop is not None]
+        end = index if last is None else timeline.run(last)
+        stops = [run.stop for run in self.runs[max(index - 1, 0) : end + 1] if run.stop is not None]
         short = [stop.start for stop in stops if at - stop.start <= timeline.config(stop.start).config.micro_stop_ms]
         return min([at, *short])
 
@@ -162,6 +163,16 @@ class History:
         if stop is None or at - stop.start > timeline.config(stop.start).config.micro_stop_ms:
             return None
         return stop.start
+
+    def undecided_until(self, at: int) -> int:
+        """The next instant after `at` from which on `undecided_stop` may say something else."""
+        timeline = self.timeline
+        index = timeline.run(at)
+        stop = self.runs[index].stop if index >= 0 else None
+        if stop is None:
+            return at
+        long = stop.start + timeline.config(stop.start).config.micro_stop_ms + 1
+        return max(at, min([long, *(run.start for run in self.runs[index + 1 : index + 2])]))
 
     def forget(self, horizon: int) -> None:
         """Drop what can no longer change a window from `horizon` on."""

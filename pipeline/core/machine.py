@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.admission import INVALID, admit, instants, is_sensible
+from pipeline.core.burst import Burst
 from pipeline.core.calendar import unusable
 from pipeline.core.history import History
 from pipeline.core.model import (
@@ -55,7 +56,7 @@ class Machine:
         self.provisional_at = 0  # arrival of the record that showed provisional rows last
         self.last_arrived = 0  # arrival of the record that brought `newest`
         self.live = False
-        self._record: Record | None = None
+        self._arrived = 0  # of the record at hand
         self._stamped = False
 
     @property
@@ -64,7 +65,7 @@ class Machine:
 
     def fold(self, record: Record, emitted: Emitted) -> None:
         """Apply one record; append what it makes known to `emitted`."""
-        self._record, self._stamped = record, False
+        self._arrived, self._stamped = record.arrived, False
         message = record.message
         if isinstance(message, Control):
             self._control(message.body, record, emitted)
@@ -73,13 +74,64 @@ class Machine:
             if frame is not None:
                 self._frame(frame, record, emitted)
         if self.windows.opened is not None:
-            self._advance(record, emitted)
+            self._advance(emitted)
+
+    def fold_burst(self, burst: Burst, emitted: Emitted) -> None:
+        """As `fold` of its frames one by one: the same rows, the same versions.
+
+        What lies between two instants at which something becomes due goes in at once.
+        """
+        first = 0
+        while first < len(burst):
+            last = self._until_due(burst, first)
+            if last == first:
+                self.fold(burst.record(first), emitted)
+                last += 1
+            else:
+                self._heard_plainly(burst, first, last)
+                self._advance(emitted)
+            first = last
+
+    def _until_due(self, burst: Burst, first: int) -> int:
+        """Frames [first, last) are new, plain, change nothing that was final; at most the last makes anything due."""
+        start, windows, limits = int(burst.starts[first]), self.windows, self.settings
+        if windows.opened is None or start < windows.final_until:
+            return first
+        if not self.seen.is_beyond(burst.source, burst.epoch, burst.sequence + first):
+            return first
+        latest = min(burst.first_arrived + limits.max_future_ms, min(self.newest, start) + LONGEST_SILENCE_MS)
+        if burst.ends[-1] > latest or not windows.is_settled_before(start, int(burst.ends[-1])):
+            return first
+        ends, watermark = burst.ends[first:], self.watermark
+        due_at = windows.next_due(watermark)
+        if limits.detect:
+            due_at = min(due_at, self.scorer.due_at(burst.last_arrived))
+        due = 0 if watermark >= due_at else int(ends.searchsorted(due_at + limits.lateness_ms))
+        if burst.last_arrived >= self.provisional_at + limits.provisional_ms:
+            due = min(due, int((burst.arrived[first:] >= self.provisional_at + limits.provisional_ms).argmax()))
+        return min(first + due + 1, len(burst))
+
+    def _heard_plainly(self, burst: Burst, first: int, last: int) -> None:
+        block, at = burst.block(first, last), burst.at[burst.edges[first] : burst.edges[last]]
+        self._arrived, self._stamped = int(burst.arrived[last - 1]), False
+        self.seen.extend(burst.source, burst.epoch, burst.sequence + first, burst.sequence + last - 1)
+        counts = burst.counted(first, last)
+        for k, reading in counts:
+            self.history.counts.insert((reading.at, burst.source, burst.epoch, burst.sequence + k, 0), reading)
+        if counts:
+            at = np.sort(np.append(at, [reading.at for _, reading in counts]))
+        self._sign_of_life(at)
+        if self.settings.detect:
+            self.scorer.add(burst.source, burst.epoch, burst.sequence + first, block)
+        self.live = True
+        if at[-1] >= self.newest:
+            self.newest, self.last_arrived = int(at[-1]), self._arrived
 
     def _version(self) -> int:
         """`known_at` of this record's rows: its arrival, strictly rising from record to record."""
-        if not self._stamped and self._record is not None:
+        if not self._stamped:
             self._stamped = True
-            self.known_at = max(self.known_at + 1, self._record.arrived)
+            self.known_at = max(self.known_at + 1, self._arrived)
         return self.known_at
 
     # What a record says
@@ -123,13 +175,18 @@ class Machine:
             self._begin_again(first, emitted)
         self.windows.open(first)
         self.windows.restating(first, lambda: self._heard(frame, at), emitted, "late data")
-        self.scorer.add(frame)
+        if self.settings.detect:
+            for block in frame.signals:
+                self.scorer.add(frame.source, frame.epoch, frame.sequence, block)
         self.live = True
         if last >= self.newest:
             self.newest, self.last_arrived = last, record.arrived
 
     def _heard(self, frame: Frame, at: NDArray[np.int64]) -> None:
         self.history.insert(frame)
+        self._sign_of_life(at)
+
+    def _sign_of_life(self, at: NDArray[np.int64]) -> None:
         gap = min(NOTED_SILENCE_MS, self.history.shortest_stale_ms)
         for begin, end in _without_gaps(at, gap):
             self.history.heard.add(begin, end, gap)
@@ -185,22 +242,22 @@ class Machine:
         self.windows.finalise(self.said_until, emitted)
         self.windows.begin_again(first, emitted)
 
-    def _advance(self, record: Record, emitted: Emitted) -> None:
+    def _advance(self, emitted: Emitted) -> None:
         until = self.windows.floor(self.watermark)
         undecided = self.history.undecided_stop(self.watermark)
         if undecided is not None:  # held back, but not beyond the end of the source: then it counts as a long stop
             until = max(min(until, self.windows.floor(undecided)), self.said_until)
         self.windows.finalise(until, emitted)
         self._score(emitted)
-        if record.arrived >= self.provisional_at + self.settings.provisional_ms:
-            self.provisional_at = record.arrived
+        if self._arrived >= self.provisional_at + self.settings.provisional_ms:
+            self.provisional_at = self._arrived
             self.windows.show(self.newest, emitted)
 
     def _score(self, emitted: Emitted) -> None:
-        if not self.scorer.due(self.watermark):
+        if not self.settings.detect or not self.scorer.due(self.watermark, self._arrived):
             return
         config = self.history.timeline.config(self.watermark).config
-        for flag in self.scorer.score(self.watermark, self.history, config):
+        for flag in self.scorer.score(self.watermark, self._arrived, self.history, config):
             flag.machine, flag.site, flag.line, flag.known_at = self.name, config.site, config.line, self._version()
             emitted.anomalies.append(flag)
 

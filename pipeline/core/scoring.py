@@ -11,36 +11,45 @@ import numpy as np
 
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.history import History
-from pipeline.core.model import Anomaly, Frame, MachineConfig, SignalBlock
+from pipeline.core.model import Anomaly, MachineConfig, SignalBlock
 from pipeline.core.series import Run, Series
 
 STEP_MS = 10_000  # detectors run when the watermark has passed another such step, so that they see whole chunks
+# While a backlog is read, event time flies: then they run when a longer step is over, or records of so long have come.
+PACE_MS = 2_000
+LONGEST_STEP_MS = 60_000
 
 
 class Scorer:
     """Holds samples until the watermark has passed them, then scores them once, in order, in their context."""
 
-    __slots__ = ("detectors", "until", "waiting")
+    __slots__ = ("detectors", "scored_at", "until", "waiting")
 
     def __init__(self) -> None:
         self.detectors = MachineDetectors()
-        self.until = 0
+        self.until = 0  # samples before it have been scored
+        self.scored_at = 0  # arrival of the record that made it so
         self.waiting: list[tuple[str, int, int, SignalBlock]] = []
 
-    def add(self, frame: Frame) -> None:
-        """Keep the frame's samples; what is older than the samples already scored comes too late for detection."""
-        for block in frame.signals:
-            fresh = _part(block, int(block.at.searchsorted(self.until)), len(block.at))
-            if len(fresh.at):
-                self.waiting.append((frame.source, frame.epoch, frame.sequence, fresh))
+    def add(self, source: str, epoch: int, sequence: int, block: SignalBlock) -> None:
+        """Keep a frame's samples; what is older than the samples already scored comes too late for detection."""
+        fresh = _part(block, int(block.at.searchsorted(self.until)), len(block.at))
+        if len(fresh.at):
+            self.waiting.append((source, epoch, sequence, fresh))
 
-    def due(self, watermark: int) -> bool:
-        """Whether the watermark has passed another step."""
-        return watermark - watermark % STEP_MS > self.until
+    def due(self, watermark: int, arrived: int) -> bool:
+        """Whether the watermark has passed another step when a record arrives."""
+        passed = watermark - self.until
+        return passed >= LONGEST_STEP_MS or (passed >= STEP_MS and arrived >= self.scored_at + PACE_MS)
 
-    def score(self, watermark: int, history: History, config: MachineConfig) -> list[Anomaly]:
+    def due_at(self, arrived: int) -> int:
+        """The watermark from which on `due` may be true of records that arrive until then."""
+        return self.until + (STEP_MS if arrived >= self.scored_at + PACE_MS else LONGEST_STEP_MS)
+
+    def score(self, watermark: int, arrived: int, history: History, config: MachineConfig) -> list[Anomaly]:
         """Score what lies before the last step that the watermark passed; flags in order of their first instant."""
         until = watermark - watermark % STEP_MS
+        self.scored_at = arrived
         before, self.until = self.until, until
         known = {signal.name: signal for signal in config.signals}
         flags: list[Anomaly] = []
@@ -80,7 +89,7 @@ class Scorer:
             ]
             for source, epoch, sequence, block in self.waiting
         ]
-        return [self.until, waiting, self.detectors.pack()]
+        return [self.until, waiting, self.detectors.pack(), self.scored_at]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Scorer:
@@ -91,6 +100,7 @@ class Scorer:
             matrix = np.frombuffer(values, np.float64).reshape(len(names), len(times))
             scorer.waiting.append((source, epoch, sequence, SignalBlock(times, list(names), matrix, list(units))))
         scorer.detectors = MachineDetectors.unpack(packed[2])
+        scorer.scored_at = packed[3] if len(packed) > 3 else 0  # older versions ran them at every step
         return scorer
 
 

@@ -39,6 +39,19 @@ class Seen:
             ranges.insert(place + 1, [sequence, sequence])
         return True
 
+    def is_beyond(self, source: str, epoch: int, sequence: int) -> bool:
+        """Whether no frame with this number or a higher one has been seen."""
+        ranges = self.ranges.get((source, epoch))
+        return ranges is not None and sequence > ranges[-1][1]
+
+    def extend(self, source: str, epoch: int, first: int, last: int) -> None:
+        """As `add` of the frames from first to last, which are all beyond what a known source has sent."""
+        ranges = self.ranges[source, epoch] = self.ranges.pop((source, epoch))  # it was heard of last
+        if ranges[-1][1] == first - 1:
+            ranges[-1][1] = last
+        else:
+            ranges.append([first, last])
+
     def pack(self) -> list[Any]:
         return [[source, epoch, ranges] for (source, epoch), ranges in self.ranges.items()]
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Window length, allowed lateness, quarantine of the future, history kept, pace of provisional rows; all in ms."""
+    """Window length, allowed lateness, quarantine of the future, history kept, pace of provisional rows, all in ms;
+    whether the anomaly detectors run."""
 
     window_ms: int = 60_000
     lateness_ms: int = 30_000
     max_future_ms: int = 300_000
     retention_ms: int = 86_400_000
     provisional_ms: int = 2_000
+    detect: bool = True
 
     @property
     def longest_split_ms(self) -> int:

@@ -55,6 +55,20 @@ class Windows:
                 self.shown_from = self.final_until = window
             self.opened = window
 
+    def next_due(self, watermark: int) -> int:
+        """First watermark from which on `finalise` may have anything to do; nothing is due at this one."""
+        if self.floor(watermark) <= self.final_until:
+            return self.final_until + self.settings.window_ms
+        return self.history.undecided_until(watermark)
+
+    def is_settled_before(self, first: int, last: int) -> bool:
+        """Whether samples of [first, last], none of which is final, can change nothing that is."""
+        reach = min(
+            self.history.span_start(first, self.settings.longest_split_ms),
+            self.history.short_stop_start(first, last),
+        )
+        return self.opened is not None and reach >= self.final_until
+
     def begin_again(self, first: int, emitted: Emitted) -> None:
         """Leave out everything between the final windows and the window of `first`."""
         if self.going_on is not None:
