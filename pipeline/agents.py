@@ -18,7 +18,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -36,7 +36,7 @@ from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport
 
-STEP = 250  # records folded at a stretch
+STEP, STEP_BYTES = 8_000, 1 << 20  # records folded at a stretch, and their bytes: a tenth of a second at most
 TEND_S = 1.0
 RETRY_S = 1.0
 ALONE_S = 20.0
@@ -46,6 +46,18 @@ LEAVE_WITHIN_S = 3.5
 TELL_EVERY_S = 30.0
 log = logging.getLogger("openoee.worker")
 SERVICES = ("faust", "mode", "pipeline")  # loggers of Faust's services; those in our modules are named after these
+
+
+def steps(rows: Sequence[Raw]) -> Iterator[Sequence[Raw]]:
+    """The rows in parts of at most STEP records and, where there is more than one, STEP_BYTES."""
+    first = size = 0
+    for place, row in enumerate(rows):
+        size += len(row.value or b"")
+        if size > STEP_BYTES or place - first >= STEP:
+            if place > first:
+                yield rows[first:place]
+            first, size = place, len(row.value or b"")
+    yield rows[first:]
 
 
 class Line:
@@ -80,8 +92,8 @@ class Line:
 
         In small steps, so that a rebalance, a tick or the end of the process never waits for a long batch.
         """
-        for first in range(0, len(rows), STEP):
-            if not await self._step(tp, rows[first : first + STEP]):
+        for step in steps(rows):
+            if not await self._step(tp, step):
                 return
             await asyncio.sleep(0)
 

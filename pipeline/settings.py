@@ -50,7 +50,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("lateness_s", 30, "allowed lateness: how long a window stays open for records out of order", 0),
     Setting("max_future_s", 300, "event times further than this after their record's arrival are quarantined", 1),
     Setting("retention_h", 24, "hours of history per machine within which late data restates windows", 1),
-    Setting("provisional_s", 2, "pace of provisional rows for open windows, in seconds of arrival time", 0),
+    Setting("provisional_s", 10, "pace of provisional rows for open windows, in seconds of arrival time", 0),
     Setting("detect", 1, "1: the worker runs the anomaly detectors; 0: it computes OEE alone", 0),
     Setting("tick_s", 10, "a live machine silent for so long gets tick records in its partition", 1),
     Setting("snapshot_s", 5, "pace of state snapshots of a worker, in seconds", 0),

@@ -74,8 +74,8 @@ class Bench:
         return spent, measure.judge(source, ourselves.facts(line))
 
     def _line(self, source: Source, one: Worker) -> Settings:
-        line = self.broker.line(f"{source.name}-{'with' if one.learn else 'without'}")
-        self.broker.configure(line.topic("telemetry"), source.job, one.learn)
+        line = self.broker.line(f"{source.name}-{'with' if one.detect else 'without'}", one.detect)
+        self.broker.configure(line.topic("telemetry"), source.job)
         return line
 
 

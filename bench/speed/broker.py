@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from bench.speed.job import SIGNALS, T0, Job, Truth
 from pipeline import topics
 from pipeline.codec import Codec
-from pipeline.core.model import Control, MachineConfig, SignalConfig
+from pipeline.core.model import Control, MachineConfig
 from pipeline.local.kafka import Kafka
 from pipeline.local.machine import free_port
 from pipeline.settings import Settings, load
@@ -67,11 +67,11 @@ class Broker:
         for answer in self._admin.delete_topics(list(names)).values():
             answer.result(ANSWER_S)
 
-    def line(self, name: str) -> Settings:
-        """Settings of a line of our own, its topics made."""
+    def line(self, name: str, detect: bool) -> Settings:
+        """Settings of a line of our own, with or without anomaly detection; its topics made."""
         placed = {"kafka": self.bootstrap, "home": str(self.home / "line"), "topic_prefix": f"{name}."}
         silent = {"tick_s": 86_400}  # a topic that ends is not a machine that has fallen silent
-        settings = load({**placed, "partitions": PARTITIONS, **silent}, {})
+        settings = load({**placed, "partitions": PARTITIONS, "detect": int(detect), **silent}, {})
         topics.ensure(settings)
         return settings
 
@@ -87,11 +87,10 @@ class Broker:
         _flush(producer)
         return frames
 
-    def configure(self, topic: str, job: Job, learn: bool) -> None:
-        """Tell the line whose telemetry this is of its machines: planned around the clock, detectors or none."""
+    def configure(self, topic: str, job: Job) -> None:
+        """Tell the line whose telemetry this is of its machines: planned around the clock."""
         producer, codec = self._producer(), Codec()
-        signals = () if learn else tuple(SignalConfig(name, learn=False) for name in SIGNALS)
-        config = MachineConfig(site="bench", ideal_cycle_us={"*": 2_000_000}, signals=signals)
+        config = MachineConfig(site="bench", ideal_cycle_us={"*": 2_000_000})
         for life in job.lives:
             control = Control(life.name, f"config-{life.name}", T0, "bench", config)
             _produce(producer, topic, life.name, codec.encode(control), T0)

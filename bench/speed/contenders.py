@@ -38,10 +38,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Worker:
-    """`openoee worker`, its detectors learning on every signal or not."""
+    """`openoee worker`, with its detectors on every signal or for OEE alone."""
 
     name: str
-    learn: bool
+    detect: bool
     kind: str = "ours"
 
 
@@ -72,7 +72,7 @@ def java_contenders() -> list[Contender]:
 
 
 def workers() -> list[Worker]:
-    return [Worker(WORKER, learn=False), Worker("openoee worker, detectors", learn=True)]
+    return [Worker(WORKER, detect=False), Worker("openoee worker, detectors", detect=True)]
 
 
 def install_peers(report: Report) -> None:

@@ -31,17 +31,13 @@ class History:
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
-        self._take([Configured.of(UNCONFIGURED)])
         self.states, self.products, self.orders = Series(), Series(), Series()
         self.reasons: dict[Key, str] = {}
         self.runs: list[Run] = []
         self.counts, self.heard = Counts(), Heard()
         self.corrections: list[Correction] = []  # as they came, the withdrawn ones too
         self.standing: list[Correction] = []  # those that hold, in the order in which they are laid over each other
-
-    @property
-    def timeline(self) -> Timeline:
-        return Timeline(self.configs, self.runs, self.heard, self.products, self.orders, self.standing)
+        self._take([Configured.of(UNCONFIGURED)])
 
     def insert(self, frame: Frame) -> None:
         source, epoch, sequence = frame.source, frame.epoch, frame.sequence
@@ -75,6 +71,11 @@ class History:
         limits = [known.config.stale_after_ms for known in configs]
         self.shortest_stale_ms = min((limit for limit in limits if limit is not None), default=NEVER)
         self.splits = any(known.config.count_split for known in configs)  # counts over the time that they span
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        """A view over what has just been replaced; what is merely added to shows in the one that is there."""
+        self.timeline = Timeline(self.configs, self.runs, self.heard, self.products, self.orders, self.standing)
 
     def replaced(self, correction: Correction) -> Correction | None:
         """The known correction with the same id."""
@@ -89,6 +90,7 @@ class History:
     def _rerun(self) -> None:
         self.standing = sorted((c for c in self.corrections if not c.withdrawn), key=lambda c: c.revision)
         self.runs = runs_of(self.states, self.reasons, self.standing)
+        self._look_anew()
 
     def pieces(self, start: int, end: int) -> list[Piece]:
         """[start, end) as pieces, for `facts` and `intervals`."""

@@ -198,11 +198,14 @@ class Readings:
 
     def parts(self, start: int, end: int, modulus: Callable[[int], int | None]) -> list[tuple[int, int, bool]]:
         """(instant, parts, whether the counter was reset) for what was said in [start, end)."""
+        if not self.at and not self.deltas:
+            return []
         found = []
         for place in range(bisect_left(self.at, start), bisect_left(self.at, end)):
             before = self.values[place - 1] if place else self.values[place]
-            made, reset = counted(before, self.values[place], modulus(self.at[place]))
-            found.append((self.at[place], made, reset))
+            at, value = self.at[place], self.values[place]
+            made, reset = counted(before, value, modulus(at)) if value < before else (value - before, False)
+            found.append((at, made, reset))
         low, high = bisect_left(self.deltas, ((start,),)), bisect_left(self.deltas, ((end,),))
         found.extend((key[0], made, False) for key, made in self.deltas[low:high])
         return found

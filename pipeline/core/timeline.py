@@ -73,6 +73,8 @@ class Timeline:
 
     def config(self, at: int) -> Configured:
         """The configuration in force at an instant: the first one before its time."""
+        if len(self._configs) == 1:
+            return self._configs[0]
         return self._configs[max(bisect_right(self._configs, at, key=lambda c: c.config.effective) - 1, 0)]
 
     def run(self, at: int) -> int:
@@ -100,6 +102,8 @@ class Timeline:
         return [self._piece(low, high, spans, silences) for low, high in pairwise(sorted(cuts))]
 
     def _stretches(self, start: int, end: int) -> list[tuple[int, int, Configured]]:
+        if len(self._configs) == 1:
+            return [(start, end, self._configs[0])]
         found = []
         while start < end:
             configured = self.config(start)
