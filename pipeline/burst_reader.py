@@ -168,24 +168,23 @@ class BurstReader:
         at = np.empty(edges[-1], np.int64)
         values = np.empty(int((np.diff(edges[firsts]) * signals).sum()))
         begins = gather(data, found, firsts, edges, signals, at, values.view(np.uint8)) // 8
-        arrived = np.array([row.timestamp for row in rows], np.int64)
-        offsets = np.array([row.offset for row in rows], np.int64)
-        sequence, sent, start, end = (np.ascontiguousarray(found[:, c]) for c in (SEQUENCE, SENT, START, END))
+        arrived, offsets = [row.timestamp for row in rows], [row.offset for row in rows]
+        sequence, sent, start, end = (found[:, column].tolist() for column in (SEQUENCE, SENT, START, END))
         counted = np.flatnonzero(found[:, COUNT_AT])
+        counts = [(k, _reading(found[k].tolist())) for k in counted.tolist()]
         places = firsts.tolist()
+        low_counts = counted.searchsorted(firsts).tolist()
+        samples = edges[firsts].tolist()
         for b, template in enumerate(templates):
             low, high = places[b], places[b + 1]
-            here = edges[low : high + 1]
-            samples = slice(here[0], here[-1])
             own = values[begins[b] : begins[b + 1]].reshape(len(template.names), -1)
-            burst = Burst(
-                template.machine, template.source, template.epoch, int(sequence[low]), template.names, template.units,
-                sent[low:high], arrived[low:high], start[low:high], end[low:high], here - here[0],
-                at[samples].copy(), own.copy(), partition=partition, offsets=offsets[low:high],
+            yield Burst(
+                template.machine, template.source, template.epoch, sequence[low], template.names, template.units,
+                sent[low:high], arrived[low:high], start[low:high], end[low:high],
+                (edges[low : high + 1] - samples[b]).tolist(), at[samples[b] : samples[b + 1]].copy(), own.copy(),
+                [(k - low, reading) for k, reading in counts[low_counts[b] : low_counts[b + 1]]],
+                partition, offsets[low:high],
             )  # fmt: skip
-            for k in counted[slice(*counted.searchsorted((low, high)))].tolist():
-                burst.counts.append((k - low, _reading(found[k].tolist())))
-            yield burst
 
     def _ids_of(self, keys: list[bytes | None]) -> Ints:
         """A small number for each key; machines keep theirs."""

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from pipeline.core.model import CountReading, Frame, Record, SignalBlock
 
-Ints = NDArray[np.int64]
-
 
 @dataclass
 class Burst:
@@ -29,27 +27,27 @@ class Burst:
     sequence: int
     names: list[str]
     units: list[str]
-    sent: Ints
-    arrived: Ints
-    starts: Ints
-    ends: Ints
-    edges: Ints
-    at: Ints
+    sent: list[int]
+    arrived: list[int]
+    starts: list[int]
+    ends: list[int]
+    edges: list[int]
+    at: NDArray[np.int64]
     values: NDArray[np.float64]
     counts: list[tuple[int, CountReading]] = field(default_factory=list)
     partition: int = 0
-    offsets: Ints | None = None
+    offsets: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.arrived)
 
     @cached_property
     def first_arrived(self) -> int:
-        return int(self.arrived.min())
+        return min(self.arrived)
 
     @cached_property
     def last_arrived(self) -> int:
-        return int(self.arrived.max())
+        return max(self.arrived)
 
     def block(self, first: int, last: int) -> SignalBlock:
         """The samples of the frames [first, last)."""
@@ -62,8 +60,7 @@ class Burst:
 
     def record(self, k: int) -> Record:
         """Frame k as a record of its own."""
-        frame = Frame(self.machine, self.source, self.epoch, self.sequence + k, int(self.sent[k]))
+        frame = Frame(self.machine, self.source, self.epoch, self.sequence + k, self.sent[k])
         frame.counts = [reading for _, reading in self.counted(k, k + 1)]
         frame.signals.append(self.block(k, k + 1))
-        offset = -1 if self.offsets is None else int(self.offsets[k])
-        return Record(int(self.arrived[k]), frame, self.partition, offset)
+        return Record(self.arrived[k], frame, self.partition, self.offsets[k] if self.offsets else -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -94,26 +95,27 @@ class Machine:
 
     def _until_due(self, burst: Burst, first: int) -> int:
         """Frames [first, last) are new, plain, change nothing that was final; at most the last makes anything due."""
-        start, windows, limits = int(burst.starts[first]), self.windows, self.settings
+        start, end, windows, limits = burst.starts[first], burst.ends[-1], self.windows, self.settings
         if windows.opened is None or start < windows.final_until:
             return first
         if not self.seen.is_beyond(burst.source, burst.epoch, burst.sequence + first):
             return first
         latest = min(burst.first_arrived + limits.max_future_ms, min(self.newest, start) + LONGEST_SILENCE_MS)
-        if burst.ends[-1] > latest or not windows.is_settled_before(start, int(burst.ends[-1])):
+        if end > latest or not windows.is_settled_before(start, end):
             return first
-        ends, watermark = burst.ends[first:], self.watermark
+        watermark = self.watermark
         due_at = windows.next_due(watermark)
         if limits.detect:
             due_at = min(due_at, self.scorer.due_at(burst.last_arrived))
-        due = 0 if watermark >= due_at else int(ends.searchsorted(due_at + limits.lateness_ms))
-        if burst.last_arrived >= self.provisional_at + limits.provisional_ms:
-            due = min(due, int((burst.arrived[first:] >= self.provisional_at + limits.provisional_ms).argmax()))
-        return min(first + due + 1, len(burst))
+        due = first if watermark >= due_at else bisect_left(burst.ends, due_at + limits.lateness_ms, first)
+        show_at = self.provisional_at + limits.provisional_ms
+        if burst.last_arrived >= show_at:
+            due = next((k for k in range(first, due) if burst.arrived[k] >= show_at), due)
+        return min(due + 1, len(burst))
 
     def _heard_plainly(self, burst: Burst, first: int, last: int) -> None:
         block, at = burst.block(first, last), burst.at[burst.edges[first] : burst.edges[last]]
-        self._arrived, self._stamped = int(burst.arrived[last - 1]), False
+        self._arrived, self._stamped = burst.arrived[last - 1], False
         self.seen.extend(burst.source, burst.epoch, burst.sequence + first, burst.sequence + last - 1)
         counts = burst.counted(first, last)
         for k, reading in counts:
@@ -124,8 +126,8 @@ class Machine:
         if self.settings.detect:
             self.scorer.add(burst.source, burst.epoch, burst.sequence + first, block)
         self.live = True
-        if at[-1] >= self.newest:
-            self.newest, self.last_arrived = int(at[-1]), self._arrived
+        if burst.ends[last - 1] >= self.newest:
+            self.newest, self.last_arrived = burst.ends[last - 1], self._arrived
 
     def _version(self) -> int:
         """`known_at` of this record's rows: its arrival, strictly rising from record to record."""
