@@ -60,7 +60,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("frame_ms", 1000, "milliseconds after which a producer closes a frame", 1),
     Setting("sink_rows", 200_000, "rows after which the sink inserts a batch", 1),
     Setting("sink_mb", 64, "megabytes of records after which the sink inserts a batch", 1),
-    Setting("sink_ms", 500, "milliseconds after which the sink inserts a batch", 1),
+    Setting("sink_ms", 200, "milliseconds after which the sink inserts a batch", 1),
     Setting("keep_telemetry_days", 0, "days after which samples, events and counts go; 0: never", 0),
     Setting("keep_minutes_days", 0, "days after which OEE by minute and intervals go, their hours stay; 0: never", 0),
     Setting("keep_revisions_days", 0, "days after which old revisions of OEE go; 0: never", 0),

@@ -77,13 +77,16 @@ class Broker:
 
     def fill(self, source: Source, others: Sequence[str] = ()) -> int:
         """Write the job into the source's topic and others, the same records in the same order; number of frames."""
-        producer, frames = self._producer(), 0
         self.create(source.name)
-        for record in source.job.sent(source.samples):
+        return self.send(source.job, source.samples, [source.name, *others])
+
+    def send(self, job: Job, samples: int, topics: Sequence[str]) -> int:
+        """Write a job into topics, the same records in the same order; each arrives when it is sent. Frames."""
+        producer, frames = self._producer(), 0
+        for record in job.sent(samples):
             frames += 1
-            _produce(producer, source.name, record.machine, record.value, record.at)
-            for other in others:
-                _produce(producer, other, record.machine, record.value, record.at)
+            for topic in topics:
+                _produce(producer, topic, record.machine, record.value, record.at)
         _flush(producer)
         return frames
 

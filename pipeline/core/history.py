@@ -68,6 +68,7 @@ class History:
 
     def _take(self, configs: list[Configured]) -> None:
         self.configs = configs
+        self._packed_configs: list[dict[str, Any]] | None = None  # worked out when it is first asked for
         limits = [known.config.stale_after_ms for known in configs]
         self.shortest_stale_ms = min((limit for limit in limits if limit is not None), default=NEVER)
         self.splits = any(known.config.count_split for known in configs)  # counts over the time that they span
@@ -192,8 +193,11 @@ class History:
             self._rerun()
 
     def pack(self) -> dict[str, Any]:
+        if self._packed_configs is None:
+            known = [one.config for one in self.configs if one.config is not UNCONFIGURED]
+            self._packed_configs = [_packed_config(config) for config in known]
         return {
-            "configs": [_packed_config(known.config) for known in self.configs if known.config is not UNCONFIGURED],
+            "configs": self._packed_configs,
             "states": self.states.pack(),
             "products": self.products.pack(),
             "orders": self.orders.pack(),
