@@ -5,10 +5,10 @@ BIN := .venv/bin
 OPENOEE := $(BIN)/openoee
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop status test check lint types trials bench clean distclean
+.PHONY: help setup demo stop status test check lint types trials bench bench-full clean distclean
 
 help:            ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## install Python packages into .venv (once)
 
@@ -39,8 +39,11 @@ trials: setup    ## the long proofs: real machines, a simulated week, twenty kil
 	@$(BIN)/python tests/trials/simulated.py --signal-period 10
 	@$(BIN)/python tests/trials/kills.py
 
-bench: setup    ## the same job by everybody, side by side: hand loops, peers, ourselves (a quarter of an hour)
-	@$(BIN)/python -m bench.speed
+bench: setup    ## the same job by everybody, then the whole line: tables, JSON and pictures (under 20 minutes)
+	@$(BIN)/python -m bench
+
+bench-full: setup  ## the same with five times as much (an hour and a half)
+	@$(BIN)/python -m bench --full
 
 check: lint types  ## ruff and mypy --strict
 

@@ -61,7 +61,7 @@ def floors() -> list[Contender]:
 
 def python_peers() -> list[Contender]:
     """Stream processors for Python, in an environment of their own (see `peers_python`)."""
-    python = str(_peers_home() / "bin" / "python")
+    python = str(peers_python())
     names = ("quixstreams", "bytewax", "pathway")
     return [Contender(name, "python", [python, "-m", f"bench.speed.peer_{name}"]) for name in names]
 
@@ -94,9 +94,15 @@ def install_peers(report: Report) -> None:
 
 def peer_versions() -> str:
     """The pinned versions, for the head of the table."""
-    lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines()]
+    peers, _ = REQUIREMENTS.read_text(encoding="utf-8").split("# What draws")
+    lines = [line.split("#")[0].strip() for line in peers.splitlines()]
     python = ", ".join(line.replace("==", " ") for line in lines if line)
     return f"{python}; {java_peers.versions()}"
+
+
+def peers_python() -> Path:
+    """The interpreter of the peers' environment."""
+    return _peers_home() / "bin" / "python"
 
 
 def _peers_home() -> Path:
