@@ -9,7 +9,7 @@ them. Whatever is not plain is left to it, the refusals too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,10 +52,17 @@ Reading = Callable[[bytes, int], tuple[Any, ...]]
 class Raw(Protocol):
     """A record as the consumer gives it; `timestamp` is its arrival in ms."""
 
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+R = TypeVar("R", bound=Raw)
 
 
 class Template(NamedTuple):
@@ -78,7 +85,7 @@ class BurstReader:
         self._headers = headers
         self._clear()
 
-    def split(self, rows: Sequence[Raw], partition: int) -> Iterator[Burst | Raw]:
+    def split(self, rows: Sequence[R], partition: int) -> Iterator[Burst | R]:
         """Bursts, and the records that belong to none; those of each key in their order.
 
         Records from which there is something to learn come first: the caller reads them, and calls `learn`, before it
@@ -86,8 +93,8 @@ class BurstReader:
         """
         if self._full:
             self._clear()
-        fresh: list[Raw] = []
-        rest: list[Raw] = []
+        fresh: list[R] = []
+        rest: list[R] = []
         seen: dict[bytes | None, int] = {}
         for row in rows:
             if row.key in self._by_key:
@@ -101,7 +108,7 @@ class BurstReader:
         else:
             yield from rest
 
-    def _split(self, rows: Sequence[Raw], partition: int) -> Iterator[Burst | Raw]:
+    def _split(self, rows: Sequence[R], partition: int) -> Iterator[Burst | R]:
         values = [row.value or b"" for row in rows]
         edges = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(value) for value in values], out=edges[1:])
@@ -137,8 +144,8 @@ class BurstReader:
         self._stale = True
 
     def _runs(
-        self, rows: Sequence[Raw], order: Ints, found: Ints, data: NDArray[np.uint8], partition: int
-    ) -> Iterator[Burst | Raw]:
+        self, rows: Sequence[R], order: Ints, found: Ints, data: NDArray[np.uint8], partition: int
+    ) -> Iterator[Burst | R]:
         plain = found[:, TEMPLATE] >= 0
         goes_on = np.zeros(len(rows), bool)
         goes_on[1:] = (
@@ -154,7 +161,7 @@ class BurstReader:
             yield next(bursts) if plain[first] else rows[first]
 
     def _bursts(
-        self, rows: list[Raw], found: Ints, firsts: Ints, plain: NDArray[np.bool_], data: NDArray[np.uint8],
+        self, rows: Sequence[Raw], found: Ints, firsts: Ints, plain: NDArray[np.bool_], data: NDArray[np.uint8],
         partition: int,
     ) -> Iterator[Burst]:  # fmt: skip
         """Burst b consists of the plain ones of the frames from firsts[b] on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline import reasons
 from pipeline.codec import Codec, FactoryFile, Message
+from pipeline.core.burst import Burst
 from pipeline.core.model import (
     Anomaly,
     Control,
@@ -26,6 +27,8 @@ from pipeline.core.model import (
 )
 from pipeline.errors import UndecodableRecord
 
+_Samples = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]  # instants, values, latest allowed
+_SAID = itemgetter(0, 1, 8, 9, 10, 11)  # machine, ts, source, epoch, sequence, entry
 YEAR_2000 = 946_684_800_000
 LAST_MS = 10_413_791_999_999  # end of 2299: the last instant of the store's times
 
@@ -128,12 +131,9 @@ def read(codec: Codec, result: bool, key: bytes | None, value: bytes | None) -> 
     return message
 
 
-def weight(message: Message) -> int:
-    """About how many rows a record gives."""
-    if isinstance(message, Frame):
-        values = sum(block.values.size for block in message.signals)
-        return values + len(message.states) + len(message.contexts) + len(message.events) + len(message.counts)
-    return len(RESULTS.get(type(message), ("one",)))
+def weight(result: bool, size: int) -> int:
+    """About how many rows a record of so many bytes gives."""
+    return 2 if result else 1 + size // 8  # a sample is a double
 
 
 class Names:
@@ -161,15 +161,17 @@ class Rows:
         self._max_future_ms = max_future_ms
         self._plain: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS if name != "telemetry"}
         self._machines, self._signals = Names(), Names()
-        self._ts: list[NDArray[np.int64]] = []
-        self._value: list[NDArray[np.float64]] = []
-        self._signal: list[NDArray[np.int32]] = []
-        self._spans: list[tuple[int, int, int]] = []  # of each block: machine, number of values, latest instant allowed
+        self._samples: dict[tuple[str, tuple[str, ...]], list[_Samples]] = {}  # by machine and signals
 
-    def add(self, arrived: int, message: Message) -> None:
-        """Rows of one record that arrived at `arrived` (ms)."""
+    def add(self, arrived: int, message: Message | Burst) -> None:
+        """Rows of one record that arrived at `arrived` (ms), or of a burst, which knows when its frames did.
+
+        Records of a machine come in their order; how they are cut into bursts changes no row and no order of rows.
+        """
         if isinstance(message, Frame):
             self._frame(arrived, message)
+        elif isinstance(message, Burst):
+            self._burst(message)
         elif isinstance(message, Control):
             self._control(message)
         elif isinstance(message, FactoryFile):
@@ -182,10 +184,11 @@ class Rows:
 
     def tables(self) -> Iterable[tuple[str, pa.Table]]:
         """The tables that have rows, in the order in which they are to be inserted."""
-        if self._ts:
+        if self._samples:
             telemetry = self._telemetry()
             if telemetry.num_rows:
                 yield "telemetry", telemetry
+        self._plain["counts"].sort(key=_SAID)  # bursts brought them in an order of their own
         for name, rows in self._plain.items():
             if rows:
                 schema = SCHEMAS[name]
@@ -195,18 +198,27 @@ class Rows:
 
     def _frame(self, arrived: int, frame: Frame) -> None:
         latest = min(arrived + self._max_future_ms, LAST_MS)
-        machine = self._machines.code(frame.machine)
         for block in frame.signals:
-            instants, signals = len(block.at), len(block.names)
-            if instants and signals:
-                self._ts.append(np.tile(block.at, signals))
-                self._value.append(block.values.ravel())
-                codes = np.array([self._signals.code(name) for name in block.names], np.int32)
-                self._signal.append(np.repeat(codes, instants))
-                self._spans.append((machine, instants * signals, latest))
-                self.count += instants * signals
+            if block.values.size:
+                self._block(frame.machine, block.names, block.at, block.values, np.full(len(block.at), latest))
         if frame.states or frame.contexts or frame.events or frame.counts:
             self._entries(frame, latest)
+
+    def _burst(self, burst: Burst) -> None:
+        latest = np.minimum(np.array(burst.arrived) + self._max_future_ms, LAST_MS)
+        self._block(burst.machine, burst.names, burst.at, burst.values, np.repeat(latest, np.diff(burst.edges)))
+        for k, (at, *readings) in burst.counts:
+            if YEAR_2000 <= at <= latest[k]:
+                origin = (burst.source, burst.epoch, burst.sequence + k)
+                self._plain["counts"].append((burst.machine, at, *readings, False, *origin, 0))
+                self.count += 1
+
+    def _block(
+        self, machine: str, names: list[str], at: NDArray[np.int64], values: NDArray[np.float64],
+        latest: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        self._samples.setdefault((machine, tuple(names)), []).append((at, values, latest))
+        self.count += values.size
 
     def _entries(self, frame: Frame, latest: int) -> None:
         name, origin = frame.machine, (frame.source, frame.epoch, frame.sequence)
@@ -251,14 +263,21 @@ class Rows:
         self.count += 1 + len(tree)
 
     def _telemetry(self) -> pa.Table:
-        ts, value, signal = np.concatenate(self._ts), np.concatenate(self._value), np.concatenate(self._signal)
-        spans = np.array(self._spans, np.int64)
-        machine = np.repeat(spans[:, 0].astype(np.int32), spans[:, 1])
-        keep = np.isfinite(value) & (ts >= YEAR_2000) & (ts <= np.repeat(spans[:, 2], spans[:, 1]))
-        if not keep.all():
-            ts, value, signal, machine = ts[keep], value[keep], signal[keep], machine[keep]
-        names = [self._machines.column(machine), self._signals.column(signal)]
-        return pa.Table.from_arrays([*names, pa.array(ts).cast(TIME), pa.array(value)], schema=SCHEMAS["telemetry"])
+        """All samples: machine by machine, signal by signal, in the order of their records."""
+        ts, value, signal, machine = [], [], [], []
+        for (name, names), parts in sorted(self._samples.items(), key=lambda one: one[0]):
+            at, values, latest = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
+            keep = np.isfinite(values) & (at >= YEAR_2000) & (at <= latest)
+            codes = np.array([self._signals.code(one) for one in names], np.int32)
+            ts.append(np.broadcast_to(at, values.shape)[keep])
+            value.append(values[keep])
+            signal.append(np.broadcast_to(codes[:, None], values.shape)[keep])
+            machine.append(np.full(len(value[-1]), self._machines.code(name), np.int32))
+        names_of = [self._machines.column(np.concatenate(machine)), self._signals.column(np.concatenate(signal))]
+        return pa.Table.from_arrays(
+            [*names_of, pa.array(np.concatenate(ts)).cast(TIME), pa.array(np.concatenate(value))],
+            schema=SCHEMAS["telemetry"],
+        )
 
 
 def _machine(control: Control, config: MachineConfig) -> tuple[Any, ...]:

@@ -15,12 +15,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from confluent_kafka import Message as KafkaMessage
 
+from pipeline.burst_reader import BurstReader
 from pipeline.codec import Codec, Message
-from pipeline.core.model import DeadLetter
+from pipeline.core.burst import Burst
+from pipeline.core.model import DeadLetter, Frame
 from pipeline.crash import CrashPoint
 from pipeline.errors import BrokerUnavailable, ParkError, RetryError
 from pipeline.group import Group, Rebalanced, Stopping
@@ -38,11 +42,14 @@ log = logging.getLogger("openoee.sink")
 
 
 class Taken(NamedTuple):
-    """A record as it came, and what was read of it."""
+    """A record as it came; also as `burst_reader.Raw`."""
 
     place: Place
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
     raw: KafkaMessage
-    message: Message
 
 
 @dataclass
@@ -71,6 +78,7 @@ class Sink:
         self._age_s = settings.int("sink_ms") / 1000
         self._max_future_ms = settings.engine().max_future_ms
         self._codec = Codec.agreed(settings["registry"])
+        self._bursts = BurstReader(self._codec.frame_headers)
         self._store = Store(settings)
         self._crash = CrashPoint(settings["crash_at"])
         self._group = Group(settings, TOPICS, stop, accept_loss)
@@ -105,9 +113,8 @@ class Sink:
                 break
             found = self._group.next(left)
             for done, raw in enumerate(found, 1):
-                taken = self._read(raw)
-                batch.append(taken)
-                rows += weight(taken.message)
+                batch.append(self._taken(raw))
+                rows += weight(batch[-1].place[0] != "telemetry", len(raw))
                 size += len(raw)
                 if rows >= self._rows or size >= self._bytes:
                     self._group.give_back(found[done:])
@@ -116,19 +123,41 @@ class Sink:
                 deadline = time.monotonic() + self._age_s
         return batch
 
-    def _read(self, raw: KafkaMessage) -> Taken:
-        place = self._group.place(raw)
+    def _taken(self, raw: KafkaMessage) -> Taken:
+        return Taken(self._group.place(raw), raw.offset(), raw.timestamp()[1], raw.key(), raw.value(), raw)
+
+    def _read(self, batch: list[Taken]) -> list[tuple[int, Message | Burst]]:
+        """What records in order of place and offset say, each with its arrival; frames that can be, as bursts.
+
+        Whatever this sink has seen before, the same records give the same rows in the same order (see Rows.add).
+        """
+        found: list[tuple[int, Message | Burst]] = []
+        for place, group in groupby(batch, key=attrgetter("place")):
+            said: list[tuple[int, int, Message | Burst]] = []
+            rows = list(group)
+            for one in self._bursts.split(rows, place[1]) if place[0] == "telemetry" else rows:
+                if isinstance(one, Burst):
+                    said.append((one.offsets[0], 0, one))
+                    continue
+                message = self._message(one)
+                said.append((one.offset, one.timestamp, message))
+                if isinstance(message, Frame):
+                    self._bursts.learn(one, message)
+            found += [(arrived, message) for _, arrived, message in sorted(said, key=itemgetter(0))]
+        return found
+
+    def _message(self, taken: Taken) -> Message:
         while True:
             try:
-                return Taken(place, raw, read(self._codec, place[0] != "telemetry", raw.key(), raw.value()))
+                return read(self._codec, taken.place[0] != "telemetry", taken.key, taken.value)
             except ParkError as error:
                 self.counts.parked += 1
-                log.warning("parked: %s/%d offset %d: %s", raw.topic(), raw.partition(), raw.offset(), error)
-                letter = DeadLetter(
-                    raw.topic(), raw.partition(), raw.offset(), raw.timestamp()[1], None, error.reason, str(error), 0,
-                    raw.key(), raw.value(),
+                where = f"{taken.raw.topic()}/{taken.place[1]} offset {taken.offset}"
+                log.warning("parked: %s: %s", where, error)
+                return DeadLetter(
+                    taken.raw.topic(), taken.place[1], taken.offset, taken.timestamp, None, error.reason, str(error), 0,
+                    taken.key, taken.value,
                 )  # fmt: skip
-                return Taken(place, raw, letter)
             except RetryError as error:
                 self._wait(error, FIRST_PAUSE_S)
 
@@ -136,9 +165,9 @@ class Sink:
         if not batch:
             return
         ranges: dict[Place, tuple[int, int]] = {}
-        for place, raw, _ in batch:
-            first = ranges[place][0] if place in ranges else raw.offset()
-            ranges[place] = (first, raw.offset() + 1)
+        for taken in batch:
+            first = ranges[taken.place][0] if taken.place in ranges else taken.offset
+            ranges[taken.place] = (first, taken.offset + 1)
         plan = cut(ranges)
         self._group.give_back([taken.raw for taken in batch if taken.place not in plan.ranges])
         batch = [taken for taken in batch if taken.place in plan.ranges]
@@ -154,7 +183,7 @@ class Sink:
         share.accepted.clear()
         while share.unfinished:
             plan = share.unfinished[0]
-            self._insert(plan, [self._read(raw) for raw in self._again(plan)])
+            self._insert(plan, [self._taken(raw) for raw in self._again(plan)])
             mine = [place for place, first in share.committed.items() if plan.ranges.get(place, (-1, 0))[0] == first]
             self._group.commit({place: plan.ranges[place][1] for place in mine})
             share.unfinished.pop(0)
@@ -168,11 +197,11 @@ class Sink:
                 self._wait(error, FIRST_PAUSE_S)
 
     def _insert(self, plan: Plan, batch: list[Taken]) -> None:
-        batch.sort(key=lambda taken: (taken.place, taken.raw.offset()))
+        batch.sort(key=attrgetter("place", "offset"))
         token = plan.token(taken.raw for taken in batch) if self._tokens else None
         rows, touched = Rows(self._max_future_ms), Touched()
-        for _, raw, message in batch:
-            rows.add(raw.timestamp()[1], message)
+        for arrived, message in self._read(batch):
+            rows.add(arrived, message)
             touched.add(message)
         self._crash("before_insert")
         for name, table in rows.tables():
