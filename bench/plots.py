@@ -24,7 +24,7 @@ def contenders(rows: list[dict[str, Any]], axes: Any) -> None:
     """Values per CPU second of everybody, one group of bars per length of frame."""
     lengths = sorted({row["samples"] for row in rows})
     for place, (samples, ax) in enumerate(zip(lengths, axes, strict=True)):
-        own = sorted((row for row in rows if row["samples"] == samples and row["verdict"]), key=pace)
+        own = sorted((row for row in rows if row["samples"] == samples and measurable(row)), key=pace)
         ax.barh([row["name"] for row in own], [pace(row) / 1e6 for row in own],
                 color=[COLOURS.get(row["kind"], THEIRS) for row in own])  # fmt: skip
         ax.set_title(f"frames of {samples} sample{'s' * (samples > 1)}")
@@ -35,6 +35,12 @@ def contenders(rows: list[dict[str, Any]], axes: Any) -> None:
             ax.text(pace(row) / 1e6, at, f" {pace(row) / 1e6:.2f}", va="center", fontsize=8)
         ax.margins(x=0.15)
         ax.set_axisbelow(place >= 0)
+
+
+def measurable(row: dict[str, Any]) -> bool:
+    """Whether it answered, and took enough beyond its start (as bench.speed.report has it)."""
+    start = (row["start"] or {"cpu_s": 0.0})["cpu_s"]
+    return bool(row["verdict"]) and row["spent"]["cpu_s"] - start > 0.3 * start
 
 
 def pace(row: dict[str, Any]) -> float:

@@ -76,12 +76,12 @@ def facts(got: pa.Table, expected: pa.Table) -> Comparison:
 
 
 def _by_key(table: pa.Table) -> Mapping[tuple[Any, ...], tuple[Any, ...]]:
-    keys = zip(*(_plain(table.column(name)) for name in KEY), strict=True)
-    values = zip(*(_plain(table.column(name)) for name in COMPARED), strict=True)
+    keys = zip(*(plain(table.column(name)) for name in KEY), strict=True)
+    values = zip(*(plain(table.column(name)) for name in COMPARED), strict=True)
     return dict(zip(keys, values, strict=True))
 
 
-def _plain(column: pa.ChunkedArray) -> list[Any]:
+def plain(column: pa.ChunkedArray) -> list[Any]:
     """Instants as ms, dates as days, whatever the table calls them."""
     kind = column.type
     if pa.types.is_timestamp(kind):

@@ -161,7 +161,8 @@ class Rows:
         self._max_future_ms = max_future_ms
         self._plain: dict[str, list[tuple[Any, ...]]] = {name: [] for name in SCHEMAS if name != "telemetry"}
         self._machines, self._signals = Names(), Names()
-        self._samples: dict[tuple[str, tuple[str, ...]], list[_Samples]] = {}  # by machine and signals
+        # by machine, in the order of its records, those of the same signals together: of two values the later one wins
+        self._samples: dict[str, list[tuple[list[str], list[_Samples]]]] = {}
 
     def add(self, arrived: int, message: Message | Burst) -> None:
         """Rows of one record that arrived at `arrived` (ms), or of a burst, which knows when its frames did.
@@ -217,7 +218,10 @@ class Rows:
         self, machine: str, names: list[str], at: NDArray[np.int64], values: NDArray[np.float64],
         latest: NDArray[np.int64],
     ) -> None:  # fmt: skip
-        self._samples.setdefault((machine, tuple(names)), []).append((at, values, latest))
+        runs = self._samples.setdefault(machine, [])
+        if not runs or runs[-1][0] != names:
+            runs.append((names, []))
+        runs[-1][1].append((at, values, latest))
         self.count += values.size
 
     def _entries(self, frame: Frame, latest: int) -> None:
@@ -263,9 +267,9 @@ class Rows:
         self.count += 1 + len(tree)
 
     def _telemetry(self) -> pa.Table:
-        """All samples: machine by machine, signal by signal, in the order of their records."""
+        """All samples: machine by machine in the order of their records, signal by signal while these are the same."""
         ts, value, signal, machine = [], [], [], []
-        for (name, names), parts in sorted(self._samples.items(), key=lambda one: one[0]):
+        for name, names, parts in ((name, *run) for name in sorted(self._samples) for run in self._samples[name]):
             at, values, latest = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
             keep = np.isfinite(values) & (at >= YEAR_2000) & (at <= latest)
             codes = np.array([self._signals.code(one) for one in names], np.int32)

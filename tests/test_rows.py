@@ -62,6 +62,14 @@ def test_samples_become_one_row_each_and_what_was_not_sampled_none() -> None:
     assert {row["machine"] for row in found} == {"m1"}
 
 
+def test_of_two_values_for_one_instant_the_later_record_comes_last() -> None:
+    """The store keeps the last one; the records may name other signals besides."""
+    one = frame(signals=[SignalBlock(np.array([T0]), ["load"], np.array([[1.0]]))])
+    other = frame(signals=[SignalBlock(np.array([T0]), ["able", "load"], np.array([[7.0], [2.0]]))])
+    assert [row["value"] for row in tables(one, other)["telemetry"] if row["signal"] == "load"] == [1.0, 2.0]
+    assert [row["value"] for row in tables(other, one)["telemetry"] if row["signal"] == "load"] == [2.0, 1.0]
+
+
 def utc(at: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at)
 

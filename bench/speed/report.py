@@ -15,6 +15,8 @@ from bench.speed.measure import Spent, Verdict
 
 SHORT_S = 0.5  # of CPU: what took less is known to one digit only
 
+LEAST_OF_START = 0.3
+
 COLUMNS = (
     "contender", "values/s", "frames/s", "values per CPU s", "of the hand loop", "of the worker", "right",
     "start, CPU s", "MiB",
@@ -49,6 +51,11 @@ class Result:
         return max(0.01, self.spent.cpu_s - (self.start.cpu_s if self.start else 0.0))
 
     @property
+    def measurable(self) -> bool:
+        """Whether the job took enough beyond the start to be told from it."""
+        return self.start is None or self.cpu_s > LEAST_OF_START * self.start.cpu_s
+
+    @property
     def pace(self) -> float:
         """Values per second of CPU."""
         return self.values / self.cpu_s
@@ -78,6 +85,8 @@ def _row(row: Result, hand: Result | None, worker: Result | None) -> str:
     tail = [right, start, f"{row.spent.peak_mib:.0f}"]
     if row.spent.error:
         return f"| {' | '.join([row.name, row.spent.error, '', '', '', '', *tail])} |"
+    if not row.measurable:
+        return f"| {' | '.join([row.name, 'its start outweighs the job', '', '', '', '', *tail])} |"
     about = "~" if row.cpu_s < SHORT_S else ""
     paces = [about + _short(pace) for pace in (row.values / row.wall_s, row.frames / row.wall_s, row.pace)]
     return f"| {' | '.join([row.name, *paces, _ratio(row, hand), _ratio(row, worker), *tail])} |"

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`; the mo
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
     "verify": "run worked OEE cases and print where the engine differs",
+    "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
     "migrate": "create or upgrade the tables and views of the store",
     "topics": "create, check and describe the Kafka topics",
     "schemas": "list, check and register the Avro schemas",

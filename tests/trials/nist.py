@@ -139,7 +139,7 @@ def same(store: Store, name: str, folder: Path) -> tuple[int, list[str]]:
 
 def by_key(table: Any, columns: Sequence[str], keys: Sequence[str]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     """Rows by key, instants and dates as numbers."""
-    plain = {column: compare._plain(table.column(column)) for column in columns}
+    plain = {column: compare.plain(table.column(column)) for column in columns}
     lists = zip(*(plain[column] for column in columns), strict=True)
     return dict(zip(zip(*(plain[key] for key in keys), strict=True), lists, strict=True))
 
