@@ -269,7 +269,7 @@ class Rows:
     def _telemetry(self) -> pa.Table:
         """All samples: machine by machine in the order of their records, signal by signal while these are the same."""
         ts, value, signal, machine = [], [], [], []
-        for name, names, parts in ((name, *run) for name in sorted(self._samples) for run in self._samples[name]):
+        for name, names, parts in ((one, *run) for one in sorted(self._samples) for run in self._samples[one]):
             at, values, latest = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
             keep = np.isfinite(values) & (at >= YEAR_2000) & (at <= latest)
             codes = np.array([self._signals.code(one) for one in names], np.int32)
