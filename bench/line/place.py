@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
 
+from bench.ending import end_with_parent
 from bench.speed.broker import PARTITIONS, Broker, started
 from bench.speed.job import Job
 from bench.speed.measure import contend
@@ -28,6 +30,7 @@ from pipeline.store.migrate import migrate
 ANSWER_S = 30.0
 LOOK_EVERY_S = 0.1
 USER = "openoee"
+CALM_S, CALM_SHARE = 2, 0.15  # seconds in a row, of a core each
 RUN = "from pipeline.cli import main; main()"
 
 
@@ -55,6 +58,10 @@ class Place:
         """The machines of a job and all that they send; number of frames."""
         self.broker.configure(line.topic("telemetry"), job)
         return self.broker.send(job, samples, [line.topic("telemetry")])
+
+    def drop(self, line: Settings) -> None:
+        """The line's telemetry is needed no longer."""
+        self.broker.drop([line.topic("telemetry")])
 
     def store_process(self) -> psutil.Process:
         found = self.store.supervisor.alive(STORE)
@@ -88,7 +95,7 @@ def running(
         for _ in range(count):
             processes.append(subprocess.Popen(
                 [sys.executable, "-c", RUN, command], env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, preexec_fn=contend if pinned else None,
+                stderr=output, preexec_fn=contend if pinned else end_with_parent,
             ))  # fmt: skip
     try:
         yield [psutil.Process(process.pid) for process in processes]
@@ -149,6 +156,69 @@ class Progress:
 
     def close(self) -> None:
         self._consumer.close()
+
+
+def joined(line: Settings, group: str, members: int, within_s: float) -> None:
+    """Return when the partitions of telemetry are dealt out among so many members. Raises RuntimeError if not in time.
+
+    Who comes first gets all of them and gives some away later: only then do members share the work.
+    """
+    admin = AdminClient({"bootstrap.servers": line["kafka"], "log_level": 0})
+    name, topic, deadline = line.topic(group), line.topic("telemetry"), time.monotonic() + within_s
+    while True:
+        try:
+            found = admin.describe_consumer_groups([name])[name].result(ANSWER_S)
+            shares = [sum(one.topic == topic for one in member.assignment.topic_partitions) for member in found.members]
+        except KafkaException:  # nobody has come yet
+            shares = []
+        if len(shares) == members and min(shares) == PARTITIONS // members and sum(shares) == PARTITIONS:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{name}: partitions of {topic} are dealt out as {shares} after {within_s:.0f} s")
+        time.sleep(LOOK_EVERY_S)
+
+
+def settled(processes: Sequence[psutil.Process], within_s: float) -> None:
+    """Return when they have had next to nothing to do for some seconds, or the time is over."""
+    deadline, before, calm = time.monotonic() + within_s, cpu_s(processes), 0
+    while calm < CALM_S and time.monotonic() < deadline:
+        time.sleep(1.0)
+        now = cpu_s(processes)
+        calm = calm + 1 if now - before < CALM_SHARE * len(processes) else 0
+        before = now
+
+
+@contextlib.contextmanager
+def held(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Processes do nothing while the block lasts; some seconds, or their group believes that they are gone."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+@contextlib.contextmanager
+def kept_to(process: psutil.Process, core: int) -> Iterator[None]:
+    """All threads of a process that runs on one core while the block lasts; does nothing where the system cannot."""
+    cores = os.sched_getaffinity(process.pid) if hasattr(os, "sched_getaffinity") else set()
+    if core not in cores:
+        yield
+        return
+    _bind(process, {core})
+    try:
+        yield
+    finally:
+        _bind(process, cores)
+
+
+def _bind(process: psutil.Process, cores: set[int]) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for thread in process.threads():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(thread.id, cores)
 
 
 def cpu_s(processes: Sequence[psutil.Process]) -> float:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.ending import end_as_exception
 from bench.speed import contenders as who
 from bench.speed import java_peers, measure, ourselves
 from bench.speed.answers import Task
 from bench.speed.broker import PLACE, Broker, Source, keep_to, started
 from bench.speed.contenders import Contender, Worker
 from bench.speed.job import Job
+from bench.speed.measure import Spent, Verdict
 from bench.speed.report import Result, environment, tables
 from pipeline.settings import Settings
 
-HARNESS_CORE = 0
 VALUES = {1: 3_000_000, 50: 8_000_000, 200: 16_000_000, 1000: 16_000_000}  # by samples per frame
 FULL = 5  # times as much
 ROUNDS = 2
@@ -38,7 +38,7 @@ class Bench:
         self.broker, self.chosen, self.log = broker, chosen, log
         self._runs = 0
 
-    def measure(self, source: Source, starts: dict[str, measure.Spent], rounds: int) -> list[Result]:
+    def measure(self, source: Source, starts: dict[str, Spent], rounds: int) -> list[Result]:
         """Every contender on this source, in rounds; of each the round that took least CPU, or one that failed.
 
         Whatever else a shared machine does can only slow a round down. The source's topics are gone afterwards.
@@ -69,7 +69,7 @@ class Bench:
         self.broker.drop([source.name])
         return list(best.values())
 
-    def _theirs(self, one: Contender, source: Source) -> tuple[measure.Spent, measure.Verdict | None]:
+    def _theirs(self, one: Contender, source: Source) -> tuple[Spent, Verdict | None]:
         self._runs += 1
         out = self.broker.create(f"answers-{self._runs}")
         task = Task(self.broker.bootstrap, source.name, out, source.job.machines, source.samples)
@@ -78,7 +78,7 @@ class Bench:
             return spent, None
         return spent, measure.judge(source, measure.answers(self.broker.bootstrap, out))
 
-    def _ours(self, line: Settings, source: Source) -> tuple[measure.Spent, measure.Verdict]:
+    def _ours(self, line: Settings, source: Source) -> tuple[Spent, Verdict]:
         spent = ourselves.spend(line, self.log, WITHIN_S)
         return spent, measure.judge(source, ourselves.facts(line))
 
@@ -90,7 +90,7 @@ class Bench:
 
 def chosen(only: Sequence[str]) -> list[Contender | Worker]:
     """All contenders, or those with one of these words in their name or kind; what they need is there afterwards."""
-    everybody = [*who.floors(), *who.python_peers(), *who.java_contenders(), *who.workers()]
+    everybody: list[Contender | Worker] = [*who.floors(), *who.python_peers(), *who.java_contenders(), *who.workers()]
     found = [one for one in everybody if not only or any(word in f"{one.name} {one.kind}" for word in only)]
     kinds = {one.kind for one in found}
     if "python" in kinds:
@@ -108,15 +108,15 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help=f"{FULL} times as many values")
     parser.add_argument("--json", type=Path, help="write every figure into this file too")
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that the broker is ended too
-    keep_to(HARNESS_CORE)  # the broker, started from here, stays on it too
+    end_as_exception()
+    keep_to(measure.HARNESS_CORE)  # the broker, started from here, stays on it too
     PLACE.mkdir(parents=True, exist_ok=True)
     log = PLACE / "contenders.log"
     log.unlink(missing_ok=True)
     results: list[Result] = []
     with started(say) as broker:
         bench = Bench(broker, chosen(asked.only), log)
-        starts: dict[str, measure.Spent] = {}
+        starts: dict[str, Spent] = {}
         for result in bench.measure(Source("start", Job(240, 8), 50), {}, ROUNDS + 1):
             if not result.failed:
                 starts[result.name] = result.spent

@@ -63,14 +63,15 @@ def avro_reader() -> Callable[[bytes], dict[str, Any]]:
     def read(value: bytes) -> dict[str, Any]:
         body = io.BytesIO(value)
         body.seek(5)
-        return schemaless_reader(body, parsed, None)
+        found: dict[str, Any] = schemaless_reader(body, parsed, None)
+        return found
 
     return read
 
 
 def newest(frame: dict[str, Any]) -> int:
     """The last instant that a frame speaks of, ms."""
-    return max(block["start"] + block["offsets"][-1] for block in frame["signals"])
+    return int(max(block["start"] + block["offsets"][-1] for block in frame["signals"]))
 
 
 def entries(frame: dict[str, Any]) -> tuple[list[Change], list[Reading]]:

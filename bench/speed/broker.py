@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench.speed.job import SIGNALS, T0, Job, Truth
+from bench.ending import home_prefix, sweep
+from bench.speed.job import SIGNALS, T0, Job, Sent, Truth
 from pipeline import topics
 from pipeline.codec import Codec
 from pipeline.core.model import Control, MachineConfig
@@ -82,8 +83,12 @@ class Broker:
 
     def send(self, job: Job, samples: int, topics: Sequence[str]) -> int:
         """Write a job into topics, the same records in the same order; each arrives when it is sent. Frames."""
+        return self.write(job.sent(samples), topics)
+
+    def write(self, records: Iterable[Sent], topics: Sequence[str]) -> int:
+        """Write records into topics, the same in the same order; number of records."""
         producer, frames = self._producer(), 0
-        for record in job.sent(samples):
+        for record in records:
             frames += 1
             for topic in topics:
                 _produce(producer, topic, record.machine, record.value, record.at)
@@ -119,7 +124,9 @@ class Broker:
 def started(report: Callable[[str], None]) -> Iterator[Broker]:
     """A broker that runs as long as the block does; nothing of it stays."""
     PLACE.mkdir(parents=True, exist_ok=True)
-    home = Path(tempfile.mkdtemp(prefix="broker-", dir=PLACE))
+    if swept := sweep(PLACE):
+        report(f"ended what an earlier run had left: {', '.join(swept)}")
+    home = Path(tempfile.mkdtemp(prefix=home_prefix(), dir=PLACE))
     downloads = PROJECT / ".openoee" / "lib"
     downloads.mkdir(parents=True, exist_ok=True)
     (home / "lib").symlink_to(downloads)

@@ -49,11 +49,12 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """So many seconds of so many machines; `values` numbers in all, one per sample and signal."""
+    """So many seconds of so many machines, `rate` samples a second; `values` numbers in all, by sample and signal."""
 
     seconds: int = 1000
     machines: int = 200
     seed: int = 1
+    rate: int = 1  # divides 1000
 
     @classmethod
     def of_values(cls, values: int, machines: int = 200, seed: int = 1) -> Job:
@@ -63,7 +64,17 @@ class Job:
 
     @property
     def values(self) -> int:
-        return self.seconds * self.machines * len(SIGNALS)
+        return self.samples * self.machines * len(SIGNALS)
+
+    @property
+    def samples(self) -> int:
+        """Of each signal."""
+        return self.seconds * self.rate
+
+    @property
+    def step_ms(self) -> int:
+        """From one sample to the next."""
+        return 1000 // self.rate
 
     @property
     def end(self) -> int:
@@ -84,7 +95,7 @@ class Job:
 
         A partition hears of the oldest sample of a frame only when the frame is full, hence its length on top.
         """
-        return self.end - LATENESS_MS - samples * 1000
+        return self.end - LATENESS_MS - samples * self.step_ms
 
     def frames(self, samples: int) -> Iterator[tuple[int, Frame]]:
         """Frames of up to `samples` samples with the time when they are ready, in that order; none late, none twice.
@@ -143,15 +154,19 @@ class Life:
 
     def telemetry(self, samples: int) -> Iterator[tuple[tuple[int, int], Frame]]:
         """Frames in order, each with ((when it is full, ms), machine number), sequence numbers from 0."""
-        signals, start, sequence = _Signals(self), 0, 0
+        signals, start, sequence, step = _Signals(self), 0, 0, self.job.step_ms
         length = samples * self.number // self.job.machines or samples
-        while start < self.job.seconds:
-            end = min(start + length, self.job.seconds)
-            frame = self._frame(sequence, T0 + start * 1000, T0 + end * 1000)
-            times = T0 + np.arange(start, end, dtype=np.int64) * 1000
+        while start < self.job.samples:
+            end = min(start + length, self.job.samples)
+            frame = self._frame(sequence, T0 + start * step, T0 + end * step)
+            times = T0 + np.arange(start, end, dtype=np.int64) * step
             frame.signals.append(SignalBlock(times, list(SIGNALS), signals.take(start, end)))
             yield (frame.sent, self.number), frame
             start, length, sequence = end, samples, sequence + 1
+
+    def values(self) -> NDArray[np.float64]:
+        """Everything that its signals say: [signals, instants]."""
+        return _Signals(self).take(0, self.job.samples)
 
     def _frame(self, sequence: int, start: int, end: int) -> Frame:
         changes, reads = _within(self._change_list, start, end), _within(self._read_list, start, end)
@@ -167,7 +182,7 @@ class Life:
         running = bool(rng.random() < 0.5)
         while at < self.job.end:
             changes.append(at)
-            names, odds = zip(*AFTER_RUNNING, strict=True)
+            names, odds = [name for name, _ in AFTER_RUNNING], [odds for _, odds in AFTER_RUNNING]
             states.append("running" if running else str(rng.choice(names, p=odds)))
             running = not running
             at += 1 + int(rng.exponential(MEAN_STATE_MS))
@@ -183,7 +198,8 @@ class Life:
         edges = np.append(self.changes, self.job.end)
         which = np.clip(np.searchsorted(edges, at, "right") - 1, 0, len(self.states) - 1)
         inside = np.sign(spent[which + 1] - spent[which]) * (at - edges[which])
-        return spent[which] + inside
+        until: NDArray[np.int64] = spent[which] + inside
+        return until
 
 
 class _Signals:
@@ -195,10 +211,10 @@ class _Signals:
         self._levels = self._rng.uniform(10, 100, len(SIGNALS))[:, None]
         self._factors = np.array([LEVELS[state] for state in life.states])
         self._drawn = np.empty((len(SIGNALS), 0))
-        self._first = self._next = 0  # seconds: the first that is drawn, the first that is not
+        self._first = self._next = 0  # samples: the first that is drawn, the first that is not
 
     def take(self, start: int, end: int) -> NDArray[np.float64]:
-        """The samples of [start, end) in seconds: [signals, instants], two decimals as sensors have them."""
+        """The samples [start, end): [signals, instants], two decimals as sensors have them."""
         if end > self._next:
             blocks = [self._drawn[:, start - self._first :]]
             while self._next < end:
@@ -207,7 +223,7 @@ class _Signals:
         return self._drawn[:, start - self._first : end - self._first]
 
     def _block(self) -> NDArray[np.float64]:
-        times = T0 + np.arange(self._next, self._next + BLOCK) * 1000
+        times = T0 + np.arange(self._next, self._next + BLOCK) * self._life.job.step_ms
         factors = self._factors[np.searchsorted(self._life.changes, times, "right") - 1]
         noise = self._rng.standard_normal((len(SIGNALS), BLOCK))
         self._next += BLOCK

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.ending import end_with_parent
 from bench.speed.broker import PROJECT, Source, keep_to
 from bench.speed.job import Truth
 from bench.speed.log import batches
 
-CONTENDER_CORE = 1  # the broker and the harness have core 0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+HARNESS_CORE, CONTENDER_CORE = 0, 1  # the harness shares its own with the broker
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ class Verdict:
 def contend() -> None:
     """In the contender's process: on its own core, and never longer there than the bench, however that ends."""
     keep_to(CONTENDER_CORE)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 def spend(command: Sequence[str], log: Path, within_s: float) -> Spent:
