@@ -99,7 +99,8 @@ def latency(found: dict[str, Any], axes: Any) -> None:
             ax.text(part[f"{name}_s"], ax.get_ylim()[1], f" {name}", color=THEIRS, va="top")
     for name, goal in (("p50", P50_GOAL_S), ("p99", P99_GOAL_S)):
         axes[0].axvline(goal, color=HAND)
-        axes[0].text(goal, 0.5 * axes[0].get_ylim()[1], f" goal of {name}", color=HAND, fontsize=8)
+        middle = 0.5 * axes[0].get_ylim()[1]
+        axes[0].text(goal, middle, f"goal of {name}", color=HAND, fontsize=8, rotation=90, ha="right")
     for ax in axes:
         ax.set_xlim(0)
 

@@ -52,6 +52,7 @@ class Bench:
         best: dict[str, Result] = {}
         for number in range(rounds):
             for one in self.chosen:
+                verdict: Verdict | None
                 if isinstance(one, Worker):
                     spent, verdict = self._ours(lines[number][one.name], source)
                 else:
