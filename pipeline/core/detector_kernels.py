@@ -217,6 +217,16 @@ def once(f: Floats, p: Floats, score: float) -> float:
     return score
 
 
+@compiled
+def end_quiet(f: Floats, p: Floats, row: int, at: float, reports: Floats, n: int) -> int:
+    """End the flags of a signal that were quiet until `at`; returns the number of reports so far."""
+    quiet = max(p[lay.QUIET_MS], p[lay.QUIET_SAMPLES] * f[lay.STEP])
+    for flag in lay.FLAGS:
+        if f[flag + lay.KIND] != lay.NONE and at - f[flag + lay.LAST] > quiet:
+            n = flags.close_flag(f, flag, row, at, reports, n)
+    return n
+
+
 @entry
 def run(
     signals: Floats, rows: NDArray[np.int64], configs: Floats, p: Floats, at: NDArray[np.int64], values: Floats,
@@ -234,6 +244,7 @@ def run(
         if row < 0 or at[i] < signals[row, lay.AT]:
             continue
         f, now = signals[row], float(at[i])
+        n = end_quiet(f, p, row, now, reports, n)  # a flag that ended in a pause is not taken up again after it
         if abs(x) < lay.BIG:
             score, n = sample(f, configs[k], p, x, now, base, renewing, live, wears, row, reports, n)
             if scores.shape[0] > 0:
@@ -251,9 +262,5 @@ def silence(signals: Floats, p: Floats, at: float, reports: Floats) -> int:
     """End the flags of signals that were quiet until `at`; returns the number of reports (at most four a signal)."""
     n = 0
     for row in range(signals.shape[0]):
-        f = signals[row]
-        quiet = max(p[lay.QUIET_MS], p[lay.QUIET_SAMPLES] * f[lay.STEP])
-        for flag in lay.FLAGS:
-            if f[flag + lay.KIND] != lay.NONE and at - f[flag + lay.LAST] > quiet:
-                n = flags.close_flag(f, flag, row, at, reports, n)
+        n = end_quiet(signals[row], p, row, at, reports, n)
     return n

@@ -46,7 +46,7 @@ NONE, SPIKE, SHIFT, DRIFT, LIMIT, FLATLINE, GAP = range(7)
 # Columns of a report.
 ROW, WHEN, CLOSED, R_KIND, R_FIRST, R_LAST, R_SCORE, R_VALUE, R_EXPECTED, R_LOW, R_HIGH = range(11)
 REPORT_FIELDS = 11
-REPORTS_PER_SAMPLE = 8
+REPORTS_PER_SAMPLE = 12
 # Columns of a signal's configuration.
 C_LOW, C_HIGH, C_FLATLINE, C_LEARN = range(4)
 

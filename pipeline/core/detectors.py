@@ -63,14 +63,16 @@ class MachineDetectors:
         scores = np.full(block.values.shape, np.nan)
         return scores, self._observe(block, state, product, configs, scores)
 
-    def advance(self, watermark: int, last_message: int, config: MachineConfig) -> list[Anomaly]:
-        """Time passed: end quiet flags, and flag a machine silent for `stale_after_ms`. Times in ms.
+    def advance(self, now: int, last_message: int, config: MachineConfig) -> list[Anomaly]:
+        """Time passed until `now`, the last message came at `last_message` <= now; times in ms.
 
-        Call it with every message and tick, after `observe` of the samples up to `watermark`."""
-        found = self._gaps(watermark, last_message, config.stale_after_ms)
+        Ends flags that were quiet, and flags a machine that is silent for `stale_after_ms`. Call it after `observe` of
+        the samples before `now`: at the end of each silence, before and after its message, and as often as a silence
+        shall be told."""
+        found = self._gaps(now, last_message, config.stale_after_ms)
         if self._opened:
             reports = np.empty((len(lay.FLAGS) * len(self._signals), lay.REPORT_FIELDS))
-            n = kernels.silence(self._signals, self._p, float(watermark), reports)
+            n = kernels.silence(self._signals, self._p, float(now), reports)
             found += self._flags(reports[:n], "", "")
             for key in [key for key in self._opened if not self._is_open(*key)]:
                 del self._opened[key]
@@ -192,18 +194,16 @@ class MachineDetectors:
             found.append(_flag(names[row], self._units[row], KINDS[kind], report, opened[1], opened[2]))
         return found
 
-    def _gaps(self, watermark: int, last_message: int, stale_ms: int | None) -> list[Anomaly]:
-        if self._heard is None:
-            self._heard = last_message
+    def _gaps(self, now: int, last_message: int, stale_ms: int | None) -> list[Anomaly]:
         found = []
-        silent = watermark - self._heard
+        if self._heard is None or last_message > self._heard:
+            if self._heard is not None and self._gap:
+                found.append(_gap(self._heard, last_message, stale_ms or self._gap, ended=True))
+            self._heard, self._gap = last_message, 0
+        silent = now - self._heard
         if stale_ms and silent >= max(stale_ms, 2 * self._gap):
             self._gap = stale_ms << max((silent // stale_ms).bit_length() - 1, 0)
             found.append(_gap(self._heard, self._heard + self._gap, stale_ms, ended=False))
-        if last_message > self._heard:
-            if self._gap:
-                found.append(_gap(self._heard, last_message, stale_ms or self._gap, ended=True))
-            self._heard, self._gap = last_message, 0
         return found
 
 

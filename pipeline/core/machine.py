@@ -101,11 +101,13 @@ class Machine:
         if not self.seen.is_beyond(burst.source, burst.epoch, burst.sequence + first):
             return first
         latest = min(burst.first_arrived + limits.max_future_ms, min(self.newest, start) + LONGEST_SILENCE_MS)
-        if end > latest or not windows.is_settled_before(start, end):
+        if end > latest or not windows.cannot_restate(start, end):
             return first
         watermark = self.watermark
         due_at = windows.next_due(watermark)
         if limits.detect:
+            if self.scorer.is_late(start, watermark):
+                return first
             due_at = min(due_at, self.scorer.due_at(burst.last_arrived))
         due = first if watermark >= due_at else bisect_left(burst.ends, due_at + limits.lateness_ms, first)
         show_at = self.provisional_at + limits.provisional_ms
@@ -159,6 +161,7 @@ class Machine:
 
     def _frame(self, frame: Frame, record: Record, emitted: Emitted) -> None:
         if frame.opening:
+            self._score_first(0, emitted)
             since = min((entry.at for entry in _entries(frame)), default=self.windows.final_until)
             self.windows.restating(since, lambda: self.history.insert(frame), emitted, "late data")
             return
@@ -173,6 +176,7 @@ class Machine:
             if not len(at):
                 return
         first, last = int(at[0]), int(at[-1])
+        self._score_first(first, emitted)
         if self.windows.opened is not None and first - self.newest > LONGEST_SILENCE_MS:
             self._begin_again(first, emitted)
         self.windows.open(first)
@@ -196,7 +200,9 @@ class Machine:
     def _control(self, body: MachineConfig | Correction | Tick | EndOfSource, record: Record, emitted: Emitted) -> None:
         if isinstance(body, Tick | EndOfSource):
             self._time(body, record, emitted)
-        elif isinstance(body, MachineConfig):
+            return
+        self._score_first(0, emitted)
+        if isinstance(body, MachineConfig):
             fault = unusable(body)
             if fault:
                 self._park(record, INVALID, f"factory file: {fault}", emitted)
@@ -250,16 +256,20 @@ class Machine:
         if undecided is not None:  # held back, but not beyond the end of the source: then it counts as a long stop
             until = max(min(until, self.windows.floor(undecided)), self.said_until)
         self.windows.finalise(until, emitted)
-        self._score(emitted)
+        if self.settings.detect and self.scorer.due(self.watermark, self._arrived, self.live):
+            self._score(emitted)
         if self._arrived >= self.provisional_at + self.settings.provisional_ms:
             self.provisional_at = self._arrived
             self.windows.show(self.newest, emitted)
 
+    def _score_first(self, at: int, emitted: Emitted) -> None:
+        """Score what is due before something late, at `at`, is heard: it shall not matter when that was done."""
+        if self.settings.detect and self.scorer.is_late(at, self.watermark):
+            self._score(emitted)
+
     def _score(self, emitted: Emitted) -> None:
-        if not self.settings.detect or not self.scorer.due(self.watermark, self._arrived):
-            return
         config = self.history.timeline.config(self.watermark).config
-        for flag in self.scorer.score(self.watermark, self._arrived, self.history, config):
+        for flag in self.scorer.score(self.watermark, self._arrived, self.history):
             flag.machine, flag.site, flag.line, flag.known_at = self.name, config.site, config.line, self._version()
             emitted.anomalies.append(flag)
 

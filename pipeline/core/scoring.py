@@ -11,11 +11,12 @@ import numpy as np
 
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.history import History
-from pipeline.core.model import Anomaly, MachineConfig, SignalBlock
+from pipeline.core.model import Anomaly, SignalBlock
 from pipeline.core.series import Run, Series
 
-STEP_MS = 10_000  # detectors run when the watermark has passed another such step, so that they see whole chunks
-# While a backlog is read, event time flies: then they run when a longer step is over, or records of so long have come.
+STEP_MS = 10_000  # what lies before the last such step that the watermark passed is due: scored once, in order
+# While a backlog is read, event time flies: then several steps are scored at once, when records of so long have come or
+# when this many ms are due. When that happens changes no flag: `Machine` scores what is due before anything late.
 PACE_MS = 2_000
 LONGEST_STEP_MS = 60_000
 
@@ -37,20 +38,32 @@ class Scorer:
         if len(fresh.at):
             self.waiting.append((source, epoch, sequence, fresh))
 
-    def due(self, watermark: int, arrived: int) -> bool:
-        """Whether the watermark has passed another step when a record arrives."""
+    def due(self, watermark: int, arrived: int, live: bool) -> bool:
+        """Whether it is time to score what is due when a record arrives; at once when no more may come."""
         passed = watermark - self.until
-        return passed >= LONGEST_STEP_MS or (passed >= STEP_MS and arrived >= self.scored_at + PACE_MS)
+        return passed >= LONGEST_STEP_MS or (passed >= STEP_MS and (not live or arrived >= self.scored_at + PACE_MS))
+
+    def is_late(self, at: int, watermark: int) -> bool:
+        """Whether something said of this instant comes when what is due, and not scored yet, should be."""
+        return at < watermark - watermark % STEP_MS and watermark - self.until >= STEP_MS
 
     def due_at(self, arrived: int) -> int:
         """The watermark from which on `due` may be true of records that arrive until then."""
         return self.until + (STEP_MS if arrived >= self.scored_at + PACE_MS else LONGEST_STEP_MS)
 
-    def score(self, watermark: int, arrived: int, history: History, config: MachineConfig) -> list[Anomaly]:
+    def score(self, watermark: int, arrived: int, history: History) -> list[Anomaly]:
         """Score what lies before the last step that the watermark passed; flags in order of their first instant."""
-        until = watermark - watermark % STEP_MS
         self.scored_at = arrived
+        last = watermark - watermark % STEP_MS
+        flags: list[Anomaly] = []
+        for until in (*_steps(history.timeline.changes(self.until, last)), last):
+            flags.extend(self._score(until, history))
+        latest = {(flag.first, flag.signal, flag.kind): flag for flag in flags}  # one row per flag and version
+        return [latest[key] for key in sorted(latest)]
+
+    def _score(self, until: int, history: History) -> list[Anomaly]:
         before, self.until = self.until, until
+        config = history.timeline.config(until).config
         known = {signal.name: signal for signal in config.signals}
         flags: list[Anomaly] = []
         for block in self._due(until):
@@ -58,11 +71,10 @@ class Scorer:
                 flags.extend(self.detectors.observe(_part(block, low, high), state, product, known))
         for now, last_message in history.heard.looks(before, until):
             flags.extend(self.detectors.advance(now, last_message, config))
-        latest = {(flag.first, flag.signal, flag.kind): flag for flag in flags}  # one row per flag and version
-        return [latest[key] for key in sorted(latest)]
+        return flags
 
     def _due(self, until: int) -> list[SignalBlock]:
-        """Samples before `until`, one block per set of signals, in order of time; the rest waits on."""
+        """Samples before `until`, those of each signal in one block, in order of time; the rest waits on."""
         due: dict[tuple[str, ...], list[SignalBlock]] = {}
         later = []
         for source, epoch, sequence, block in sorted(self.waiting, key=_sent):
@@ -74,7 +86,7 @@ class Scorer:
             if cut < len(block.at):
                 later.append((source, epoch, sequence, _part(block, cut, len(block.at))))
         self.waiting = later
-        return [_joined(blocks) for _, blocks in sorted(due.items())]
+        return [_joined(blocks) for _, blocks in sorted(_by_signals(due).items())]
 
     def pack(self) -> list[Any]:
         waiting = [
@@ -104,6 +116,11 @@ class Scorer:
         return scorer
 
 
+def _steps(changes: Sequence[int]) -> list[int]:
+    """The steps in which configurations change: what lies before each is judged by the one before."""
+    return sorted({-(-at // STEP_MS) * STEP_MS - STEP_MS for at in changes})
+
+
 def _sent(entry: tuple[str, int, int, SignalBlock]) -> tuple[str, int, int]:
     return entry[:3]
 
@@ -112,6 +129,28 @@ def _part(block: SignalBlock, low: int, high: int) -> SignalBlock:
     if low == 0 and high == len(block.at):
         return block
     return SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units)
+
+
+def _by_signals(due: dict[tuple[str, ...], list[SignalBlock]]) -> dict[tuple[str, ...], list[SignalBlock]]:
+    """The same samples, no signal under two keys: what is sent on change comes in ever other sets of signals."""
+    if len(due) < 2 or len({name for names in due for name in names}) == sum(len(names) for names in due):
+        return due
+    held: dict[str, list[tuple[str, ...]]] = {}
+    for names in sorted(due):
+        for name in names:
+            held.setdefault(name, []).append(names)
+    together: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for name in sorted(held):
+        together.setdefault(tuple(held[name]), []).append(name)
+    return {
+        tuple(names): [_only(block, names) for one in sets for block in due[one]] for sets, names in together.items()
+    }
+
+
+def _only(block: SignalBlock, names: list[str]) -> SignalBlock:
+    rows = [block.names.index(name) for name in names]
+    units = [block.units[row] for row in rows] if block.units else []
+    return SignalBlock(block.at, names, block.values[rows], units)
 
 
 def _joined(blocks: list[SignalBlock]) -> SignalBlock:

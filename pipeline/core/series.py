@@ -111,9 +111,13 @@ class Heard:
         return found
 
     def looks(self, after: int, until: int) -> list[tuple[int, int]]:
-        """(now, last message before now): at each end of a silence in (after, until], and at `until` itself."""
+        """(now, last message by now): at each end of a silence in (after, until], before and after the message that
+        ends it, and at `until` itself."""
         low, high = bisect_right(self.first, after), bisect_right(self.first, until)
-        found = [(self.first[place], self.last[place - 1]) for place in range(max(low, 1), high)]
+        found = []
+        for place in range(max(low, 1), high):
+            now = self.first[place]
+            found += [(now, self.last[place - 1]), (now, now)]
         return [*found, (until, min(self.last[high - 1], until))] if high else []
 
     def prune(self, horizon: int) -> None:

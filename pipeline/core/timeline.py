@@ -77,6 +77,10 @@ class Timeline:
             return self._configs[0]
         return self._configs[max(bisect_right(self._configs, at, key=lambda c: c.config.effective) - 1, 0)]
 
+    def changes(self, start: int, end: int) -> list[int]:
+        """Instants in (start, end) at which another configuration comes into force."""
+        return [c.config.effective for c in self._configs[1:] if start < c.config.effective < end]
+
     def run(self, at: int) -> int:
         """Index of the run at an instant; -1 before the first."""
         return bisect_right(self._runs, at, key=_start) - 1

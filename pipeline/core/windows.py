@@ -61,7 +61,7 @@ class Windows:
             return self.final_until + self.settings.window_ms
         return self.history.undecided_until(watermark)
 
-    def is_settled_before(self, first: int, last: int) -> bool:
+    def cannot_restate(self, first: int, last: int) -> bool:
         """Whether samples of [first, last], none of which is final, can change nothing that is."""
         reach = min(
             self.history.span_start(first, self.settings.longest_split_ms),

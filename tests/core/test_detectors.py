@@ -167,7 +167,8 @@ def test_a_silent_machine_is_a_gap_that_ends() -> None:
     assert machine.advance(START + 9 * MINUTE, START, config) == []
     (grown,) = machine.advance(START + 12 * MINUTE, START, config)
     assert (grown.first, grown.last) == (START, START + 10 * MINUTE)
-    (ended,) = machine.advance(START + 19 * MINUTE, START + 20 * MINUTE, config)
+    assert machine.advance(START + 20 * MINUTE, START, config)[-1].last == START + 20 * MINUTE
+    (ended,) = machine.advance(START + 20 * MINUTE, START + 20 * MINUTE, config)
     assert (ended.first, ended.last) == (START, START + 20 * MINUTE)
     assert "was silent for 20 min, since 2023-11-14 22:13:20 UTC" in ended.message
     assert machine.advance(START + 20 * MINUTE, START + 20 * MINUTE, config) == []
@@ -176,8 +177,8 @@ def test_a_silent_machine_is_a_gap_that_ends() -> None:
 def test_a_gap_in_a_backfill_is_found_without_ticks() -> None:
     machine = MachineDetectors()
     config = MachineConfig(stale_after_ms=5 * MINUTE)
-    machine.advance(START - 30 * SECOND, START, config)
-    rows = machine.advance(START + 3 * HOUR - 30 * SECOND, START + 3 * HOUR, config)
+    machine.advance(START, START, config)
+    rows = [row for heard in (START, START + 3 * HOUR) for row in machine.advance(START + 3 * HOUR, heard, config)]
     assert [(row.first, row.last) for row in current(rows)] == [(START, START + 3 * HOUR)]
 
 

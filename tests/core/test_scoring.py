@@ -1,0 +1,112 @@
+"""What is flagged depends on the log alone: not on when it was read, nor on how signals were put into frames."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline import replay
+from pipeline.core.engine import EngineSettings
+from pipeline.core.model import (
+    Anomaly,
+    Context,
+    Control,
+    Correction,
+    EndOfSource,
+    Frame,
+    MachineConfig,
+    Record,
+    SignalBlock,
+    SignalConfig,
+    StateChange,
+    Tick,
+)
+
+T0 = 1_772_434_800_000  # 2026-03-02T07:00:00Z
+SECONDS = 3000
+NAMES = ["a", "b", "c"]
+
+
+def signal(chance: np.random.Generator) -> np.ndarray:
+    """A value a second for each of NAMES: noise around levels, with spikes, a stuck and a shifted stretch."""
+    values = np.round(chance.normal(20.0, 1.0, (3, SECONDS)), 2)
+    values[0, chance.integers(600, SECONDS, 6)] += 25.0
+    values[1, 1500:1900] = 21.0
+    values[2, 2000:] += 9.0
+    return values
+
+
+def said(seed: int) -> list[Frame | Control]:
+    """Ever other sets of signals, states and products, late frames, silences, corrections, another configuration."""
+    chance, values = random.Random(seed), signal(np.random.default_rng(seed))
+    found: list[tuple[int, Frame | Control]] = [(0, _configured(0, 60.0))]
+    k = 0
+    while k < SECONDS:
+        n = chance.choice((1, 1, 2, 5))
+        names = sorted(chance.sample(range(3), chance.randint(1, 3)))
+        at = T0 + 1000 * np.arange(k, min(k + n, SECONDS), dtype=np.int64)
+        frame = Frame("m", "plc", T0, len(found), int(at[-1]))
+        frame.signals = [SignalBlock(at, [NAMES[j] for j in names], values[names, k : k + len(at)])]
+        if chance.random() < 0.01:
+            frame.states = [StateChange(int(at[0]), chance.choice(("running", "idle", "fault", "running")))]
+            frame.contexts = [Context(int(at[0]), chance.choice("AB"), None)]
+        found.append((k + (chance.choice((10, 45, 80, 200)) if chance.random() < 0.05 else 0), frame))
+        if chance.random() < 0.005:
+            found.append((k, _told(chance, T0 + 1000 * k)))
+        k += n + (chance.choice((30, 100, 400)) if chance.random() < 0.005 else 0)
+    found.append((SECONDS + 1000, Control("m", "end", T0, "t", EndOfSource("plc", T0 + 1000 * SECONDS))))
+    return [message for _, message in sorted(found, key=lambda one: one[0])]
+
+
+def _configured(at: int, high: float) -> Control:
+    body = MachineConfig(
+        effective=at, always=True, stale_after_ms=60_000, signals=[SignalConfig("a", low=0.0, high=high)]
+    )
+    return Control("m", f"config-{at}", T0, "t", body)
+
+
+def _told(chance: random.Random, at: int) -> Control:
+    if chance.random() < 0.4:
+        return _configured(at - chance.choice((0, 10_000, 35_000)) - at % 10_000, chance.choice((40.0, 60.0)))
+    body = Correction(at - 90_000, at - 20_000, "setup", id=str(at)) if chance.random() < 0.5 else Tick(at + 5_000)
+    return Control("m", f"said-{at}", at, "t", body)
+
+
+def flags(messages: list[Frame | Control], arrive_in_ms: int) -> list[Anomaly]:
+    """What stands in the end when the whole log arrives in so long."""
+    start, step = T0 + 1000 * SECONDS, arrive_in_ms / len(messages)
+    records = [Record(start + int(place * step), message) for place, message in enumerate(messages)]
+    found = replay.run(records, EngineSettings(retention_ms=1_200_000))
+    return [replace(flag, known_at=0) for flag in replay.current(found.anomalies)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_backlog_is_judged_like_a_live_log(seed: int) -> None:
+    messages = said(seed)
+    live = flags(messages, 1000 * SECONDS)
+    assert flags(messages, 0) == live
+    assert flags(messages, 30_000) == live
+    assert live
+
+
+def test_these_logs_raise_flags_of_many_kinds() -> None:
+    kinds = {flag.kind for seed in range(12) for flag in flags(said(seed), 0)}
+    assert kinds >= {"gap", "limit", "flatline", "spike"}
+
+
+def test_a_signal_is_judged_alike_whatever_set_it_is_sent_in() -> None:
+    values, at = signal(np.random.default_rng(3)), T0 + 1000 * np.arange(SECONDS, dtype=np.int64)
+    whole, mixed = [], []
+    for k in range(SECONDS):
+        block = SignalBlock(at[k : k + 1], NAMES, values[:, k : k + 1])
+        whole.append(Frame("m", "plc", T0, k, int(at[k]), signals=[block]))
+        split = [[0, 1, 2], [0, 2], [1], [0], [1, 2]]
+        sets = split[:1] if k % 3 == 0 else split[1:3] if k % 3 == 1 else split[3:]
+        blocks = [SignalBlock(block.at, [NAMES[j] for j in names], block.values[names]) for names in sets]
+        mixed.append(Frame("m", "plc", T0, k, int(at[k]), signals=blocks))
+    found = flags(whole, 0)
+    assert len(found) >= 5
+    assert flags(mixed, 0) == found
