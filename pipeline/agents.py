@@ -18,7 +18,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -36,7 +36,8 @@ from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport
 
-STEP, STEP_BYTES = 8_000, 1 << 20  # records folded at a stretch, and their bytes: a tenth of a second at most
+STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
+LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
 TEND_S = 1.0
 RETRY_S = 1.0
 ALONE_S = 20.0
@@ -48,16 +49,17 @@ log = logging.getLogger("openoee.worker")
 SERVICES = ("faust", "mode", "pipeline")  # loggers of Faust's services; those in our modules are named after these
 
 
-def steps(rows: Sequence[Raw]) -> Iterator[Sequence[Raw]]:
-    """The rows in parts of at most STEP records and, where there is more than one, STEP_BYTES."""
-    first = size = 0
-    for place, row in enumerate(rows):
-        size += len(row.value or b"")
-        if size > STEP_BYTES or place - first >= STEP:
-            if place > first:
-                yield rows[first:place]
-            first, size = place, len(row.value or b"")
-    yield rows[first:]
+class Pace:
+    """How many records to fold at a stretch, so that a stretch takes about STEP_S whatever the records hold."""
+
+    def __init__(self) -> None:
+        self.records = FIRST_STEP
+
+    def took(self, records: int, seconds: float) -> None:
+        """So many records took so many seconds of CPU. Grows slowly, shrinks at once."""
+        fitting = int(records * STEP_S / max(seconds, 1e-6))
+        if fitting < self.records or records == self.records:
+            self.records = min(max(fitting, LEAST_STEP), 2 * self.records, MOST_STEP)
 
 
 class Line:
@@ -72,6 +74,7 @@ class Line:
         self._results = Results(settings)
         self._crash = CrashPoint(settings["crash_at"])
         self._held = Held(settings, self._results, self.counts, self._crash)
+        self._pace = Pace()
         self._told = (time.monotonic(), 0)
         self._settled_at = time.monotonic()
         self._lock = asyncio.Lock()  # held while a partition is changed or saved, never while Faust is asked
@@ -92,9 +95,14 @@ class Line:
 
         In small steps, so that a rebalance, a tick or the end of the process never waits for a long batch.
         """
-        for step in steps(rows):
+        first = 0
+        while first < len(rows):
+            step = rows[first : first + self._pace.records]
+            began = time.thread_time()
             if not await self._step(tp, step):
                 return
+            self._pace.took(len(step), time.thread_time() - began)
+            first += len(step)
             await asyncio.sleep(0)
 
     async def _step(self, tp: TP, rows: Sequence[Raw]) -> bool:

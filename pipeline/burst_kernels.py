@@ -19,7 +19,8 @@ COLUMNS = 16
 ) = range(COLUMNS)  # fmt: skip
 LATEST_OFFSET = 2**31 - 1
 MOST_BYTES = 8  # of a number: 56 bits; longer ones are left to the other reader
-MOST_READ, MOST_MADE = 10**12, 10**9  # as core.admission has them: what is beyond is no count
+# As core.admission has them (a test sees to it): numba looks at this file alone to tell whether what it keeps is new.
+MOST_READ, MOST_MADE = 10**12, 10**9
 
 
 @compiled
@@ -48,7 +49,7 @@ def same(data: Bytes, p: int, end: int, known: Bytes, first: int, last: int) -> 
 
 
 @compiled
-def no_counts(data: Bytes, p: int, end: int, row: Ints) -> int:
+def one_count(data: Bytes, p: int, end: int, row: Ints) -> int:
     """Read an array of no counts or of one sensible count; the place after it, -1: neither."""
     row[COUNT_AT] = 0
     items, p = number(data, p, end)
@@ -111,7 +112,7 @@ def plain(
     row[SENT], p = number(data, p, end)
     if p < 0 or row[SEQUENCE] < 0 or p + 2 > end or data[p] != 0 or data[p + 1] != 0:  # no opening, no states
         return False
-    p = no_counts(data, p + 2, end, row)
+    p = one_count(data, p + 2, end, row)
     if p < 0 or p + 3 > end or data[p] != 0 or data[p + 1] != 0 or data[p + 2] != 2:  # no contexts, no events; a block
         return False
     p = instants(data, p + 3, end, row)

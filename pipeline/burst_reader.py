@@ -103,16 +103,19 @@ class BurstReader:
             seen[row.key] = seen.get(row.key, 0) + 1
             (fresh if seen[row.key] <= FRESH else rest).append(row)
         yield from fresh
-        if self._templates and rest:
-            yield from self._split(rest, partition)
-        else:
-            yield from rest
+        yield from (row for row in rest if row.key not in self._by_key)
+        known = [row for row in rest if row.key in self._by_key]
+        if known:
+            yield from self._split(known, partition)
 
     def _split(self, rows: Sequence[R], partition: int) -> Iterator[Burst | R]:
+        """Rows whose keys have templates."""
+        if self._stale:
+            self._tabulate()
         values = [row.value or b"" for row in rows]
         edges = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(value) for value in values], out=edges[1:])
-        ids = self._ids_of([row.key for row in rows])
+        ids = np.array([self._ids[row.key] for row in rows], np.int64)
         order = np.argsort(ids, kind="stable")
         data = np.frombuffer(b"".join(values), np.uint8)
         found = scan(data, edges, self._first[ids], *self._tables)[order]
@@ -193,28 +196,13 @@ class BurstReader:
                 partition, offsets[low:high],
             )  # fmt: skip
 
-    def _ids_of(self, keys: list[bytes | None]) -> Ints:
-        """A small number for each key; machines keep theirs."""
-        if self._stale:
-            self._tabulate()
-        known = self._ids
-        try:
-            return np.array([known[key] for key in keys], np.int64)
-        except KeyError:
-            for key in keys:
-                known.setdefault(key, len(known))
-            self._tabulate()
-            return np.array([known[key] for key in keys], np.int64)
-
     def _tabulate(self) -> None:
-        """Bring the templates into the arrays that compiled code reads."""
+        """Bring the templates into the arrays that compiled code reads; each key gets a small number."""
         heads, layouts = [one.head for one in self._templates], [one.layout for one in self._templates]
         following = np.full(len(self._templates), -1, np.int64)
-        for key in self._by_key:
-            self._ids.setdefault(key, len(self._ids))
-        self._first = np.full(len(self._ids), -1, np.int64)
-        for key, known in self._by_key.items():
-            self._first[self._ids[key]] = known[0]
+        self._ids = {key: number for number, key in enumerate(self._by_key)}
+        self._first = np.array([known[0] for known in self._by_key.values()], np.int64)
+        for known in self._by_key.values():
             following[known[:-1]] = known[1:]
         signals = np.array([len(one.names) for one in self._templates], np.int64)
         self._tables = (*_joined(heads), *_joined(layouts), signals, following)
@@ -223,7 +211,6 @@ class BurstReader:
     def _clear(self) -> None:
         self._templates: list[Template] = []
         self._by_key: dict[bytes | None, list[int]] = {}
-        self._ids: dict[bytes | None, int] = {}
         self._stale, self._full = True, False
 
 

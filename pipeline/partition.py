@@ -5,9 +5,11 @@ The same calls in the same order give the same results: what leaves here depends
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -83,7 +85,7 @@ class Partition:
         self.engine.changed.clear()
 
     def decode(self, rows: Sequence[Raw]) -> tuple[list[Record | Burst], list[DeadLetter]]:
-        """Records that are still to be applied, and those that cannot be used.
+        """Records that are still to be applied, those of each machine in order, and those that cannot be used.
 
         Changes nothing. Raises RegistryUnavailable: then call again later.
         """
@@ -103,15 +105,19 @@ class Partition:
             records.append(Record(row.timestamp, message, self.number, row.offset))
             if isinstance(message, Frame):
                 self._bursts.learn(row, message)
-        return records, letters
+        return records, sorted(letters, key=attrgetter("offset"))
 
     def fold(
         self, rows: Sequence[Raw], records: Sequence[Record | Burst], letters: Sequence[DeadLetter]
     ) -> list[Outgoing]:
         """Apply what `decode` made of these rows; the results to send. Raises TooManyDeadLetters."""
-        self._share.count(sum(len(record) if isinstance(record, Burst) else 1 for record in records))
-        for letter in letters:
+        counted = 0
+        for letter in letters:  # in the order of the log: a batch may hold more records than the share is taken of
+            place = bisect_left(rows, letter.offset, key=attrgetter("offset"))
+            self._share.count(place - counted)
             self._share.count_bad(letter)
+            counted = place + 1
+        self._share.count(len(rows) - counted)
         emitted = self.engine.fold(records)
         raw = {row.offset: row for row in rows} if emitted.dead_letters else {}
         found = [replace(letter, topic=self._topic, key=raw[letter.offset].key, value=raw[letter.offset].value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_frames import NEWEST, PATIENT, frames, row, written
+from test_partition import Row
 
+from pipeline import burst_kernels
 from pipeline.burst_reader import BurstReader
 from pipeline.codec import Codec
+from pipeline.core import admission
 from pipeline.core.burst import Burst
 from pipeline.core.engine import Engine, EngineSettings
 from pipeline.core.model import (
@@ -38,14 +40,6 @@ T0 = 1_772_434_800_000  # 2026-03-02T07:00:00Z
 CODEC = Codec()
 KINDS = ("facts", "intervals", "anomalies", "dead_letters")
 SETTINGS = EngineSettings(retention_ms=1_200_000)
-
-
-@dataclass
-class Row:
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Sender:
@@ -266,3 +260,11 @@ def test_what_is_remembered_is_bounded() -> None:
         frame.signals = [SignalBlock(np.array([T0]), ["a"], np.ones((1, 1)))]
         reader.learn(Row(number, T0, frame.machine.encode(), CODEC.encode(frame)), frame)
     assert 0 < len(reader._templates) <= 20_000
+    for number in range(0, 50_000, 1000):  # keys that say nothing plain
+        rows = [Row(k, T0, b"%d" % (number + k), b"rubbish") for k in range(1000)]
+        assert list(reader.split(rows, 0)) == rows
+    assert len(reader._by_key) <= 20_000
+
+
+def test_the_kernels_know_what_a_count_is() -> None:
+    assert (burst_kernels.MOST_READ, burst_kernels.MOST_MADE) == (admission.MOST_READ, admission.MOST_MADE)

@@ -215,6 +215,16 @@ def test_a_large_share_of_unusable_records_stops():
         share.count_bad(letter)
 
 
+def test_a_small_share_of_a_large_batch_does_not_stop():
+    """The share is taken in the order of the log: 800 bad records among 8,000 are a tenth, not all of the last ones."""
+    good = CODEC.encode(Frame("m0", "plc", 1, 0, T0, counts=[CountReading(T0, True, 1, 1)]))
+    rows = [Row(n, T0 + n, b"m0", b"rubbish" if n % 10 == 0 else good) for n in range(8_000)]
+    sent = applied(opened([]), rows)
+    assert sum(record.topic == "dead-letters" for record in sent) == 800
+    with pytest.raises(TooManyDeadLetters, match=r"501 of the last 1,000 .* offset 8890"):
+        applied(opened([]), [*rows, *(Row(8_000 + 2 * n, T0, b"m0", b"rubbish") for n in range(1000))])
+
+
 def test_silent_machines_get_ticks_for_their_own_partition():
     part = opened([])
     rows = log(2, 5)[:-2]

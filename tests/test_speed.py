@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # bench is no part of the package
 
-from test_bursts import Row
+from test_partition import Row
 
 from bench.speed.answers import avro_reader
 from bench.speed.job import T0, Job

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from pipeline import transport
-from pipeline.agents import SERVICES
+from pipeline.agents import FIRST_STEP, LEAST_STEP, MOST_STEP, SERVICES, STEP_S, Pace
 from pipeline.transport import PINNED, digest
 
 
@@ -40,3 +40,20 @@ def test_every_service_of_the_consumer_can_be_told_to_be_silent():
     services = [one for one in vars(transport).values() if isinstance(getattr(one, "logger", None), logging.Logger)]
     assert transport.Consumer in services
     assert {one.logger.name.partition(".")[0] for one in services} <= set(SERVICES)
+
+
+def test_a_stretch_of_folding_keeps_to_its_time_whatever_the_records_hold():
+    pace, each = Pace(), 20e-6
+    for _ in range(10):
+        pace.took(pace.records, pace.records * each)
+    assert pace.records == STEP_S / each
+    pace.took(pace.records, pace.records * 10e-3)  # late data, all of a sudden
+    assert pace.records == STEP_S / 10e-3
+    pace.took(3, 3 * each)  # the rest of a batch says little
+    assert pace.records == STEP_S / 10e-3
+    pace.took(pace.records, 60.0)
+    assert pace.records == LEAST_STEP
+    for _ in range(20):
+        pace.took(pace.records, 0.0)
+    assert pace.records == MOST_STEP
+    assert Pace().records == FIRST_STEP

@@ -116,15 +116,13 @@ class Reading:
                 if self.machine and record.key() != self.machine.encode():
                     continue
                 message = self._message(record)
-                if rows.count > ROWS or (self.repeats and self._overlaps(message)):
+                if rows.count > ROWS:
                     yield from ((range(first, record.offset()), name, table) for name, table in rows.tables())
                     rows, first = self._rows(), record.offset()
-                    self._overlaps(message)  # the first of the new rows
                 self._take(record, message, rows)
         yield from ((range(first, self.end), name, table) for name, table in rows.tables())
 
     def _rows(self) -> Rows:
-        self._layouts: dict[str, dict[str, list[str]]] = {}
         return Rows(round(self.settings.float("max_future_s") * 1000))
 
     def _message(self, raw: Any) -> Message:
@@ -135,15 +133,6 @@ class Reading:
                 self._topic, self.partition, raw.offset(), raw.timestamp()[1], None, error.reason, str(error), 0,
                 raw.key(), raw.value(),
             )  # fmt: skip
-
-    def _overlaps(self, message: Message) -> bool:
-        """Whether a frame has a signal that came with other signals before; Rows keep the order of each set of them."""
-        overlaps = False
-        if isinstance(message, Frame):
-            layouts = self._layouts.setdefault(message.machine, {})
-            for block in message.signals:
-                overlaps |= any(layouts.setdefault(name, block.names) != block.names for name in block.names)
-        return overlaps
 
     def _take(self, raw: Any, message: Message, rows: Rows) -> None:
         arrived = raw.timestamp()[1]
