@@ -42,7 +42,7 @@ def as_records(messages: Iterable[Frame | Control | Record]) -> Iterator[Record]
 
 def _newest(message: Frame | Control) -> int:
     if isinstance(message, Frame):
-        return max((last for _, last in extents(message)), default=message.sent)
+        return max(last for _, last in extents(message))
     return message.body.at if isinstance(message.body, Tick | EndOfSource) else 0
 
 

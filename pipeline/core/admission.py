@@ -24,7 +24,7 @@ def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counte
     """The frame without entries from before 2000, from later than `max_future_ms` after its arrival, or without sense.
 
     Returns the frame itself when all is well, and how many entries were kept out, by reason. A sample counts as one
-    entry however many signals it holds.
+    entry however many signals it holds, and so does an empty frame, which is a sign of life when sent.
     """
     latest = arrived + max_future_ms
     if all(first >= YEAR_2000 and last <= latest for first, last in extents(frame)) and _sensible(frame):
@@ -36,6 +36,9 @@ def admit(frame: Frame, arrived: int, max_future_ms: int) -> tuple[Frame, Counte
             return True
         out[BEFORE_2000 if at < YEAR_2000 else FUTURE] += 1
         return False
+
+    if is_empty(frame):
+        good(frame.sent)
 
     def kept(entries: list[Entry]) -> list[Entry]:
         sensible = [entry for entry in entries if _makes_sense(entry)]
@@ -70,8 +73,16 @@ def _makes_sense(entry: Any) -> bool:
     return True
 
 
+def is_empty(frame: Frame) -> bool:
+    """Whether the frame says nothing but that its machine is there."""
+    said = frame.states or frame.counts or frame.contexts or frame.events
+    return not said and not any(len(block.at) for block in frame.signals)
+
+
 def extents(frame: Frame) -> Iterable[tuple[int, int]]:
-    """First and last instant of each list of the frame that holds anything."""
+    """First and last instant of each list of the frame that holds anything; of an empty frame when it was sent."""
+    if is_empty(frame):
+        yield frame.sent, frame.sent
     for entries in (frame.states, frame.counts, frame.contexts, frame.events):
         if entries:
             times = [entry.at for entry in entries]
@@ -82,13 +93,15 @@ def extents(frame: Frame) -> Iterable[tuple[int, int]]:
 
 
 def instants(frame: Frame) -> NDArray[np.int64]:
-    """Every instant at which the frame says something, ascending. An empty frame is a sign of life when sent."""
+    """The instants at which the frame says something, ascending. An empty frame is a sign of life when sent."""
+    if is_empty(frame):
+        return np.array([frame.sent], dtype=np.int64)
     said = [entry.at for entries in (frame.states, frame.counts, frame.contexts, frame.events) for entry in entries]
     if not frame.signals:
-        return np.array(sorted(said) or [frame.sent], dtype=np.int64)
+        return np.array(sorted(said), dtype=np.int64)
     if len(frame.signals) == 1 and not said:
         return frame.signals[0].at
-    return np.unique(np.concatenate([np.array(said, dtype=np.int64), *(block.at for block in frame.signals)]))
+    return np.sort(np.concatenate([np.array(said, dtype=np.int64), *(block.at for block in frame.signals)]))
 
 
 def is_sensible(correction: Correction) -> bool:

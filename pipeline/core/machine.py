@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.admission import INVALID, admit, instants, is_sensible
+from pipeline.core.admission import INVALID, admit, instants, is_empty, is_sensible
 from pipeline.core.burst import Burst
 from pipeline.core.calendar import unusable
 from pipeline.core.history import History
@@ -151,8 +151,7 @@ class Machine:
         for reason, entries in sorted(out.items()):
             detail = f"{entries} entries of frame {message.sequence} of {message.source}"
             self._park(record, reason, detail, emitted, entries)
-        says_anything = frame.states or frame.counts or frame.contexts or frame.events or frame.signals
-        return frame if says_anything else None
+        return None if is_empty(frame) else frame
 
     def _park(self, record: Record, reason: str, detail: str, emitted: Emitted, entries: int = 0) -> None:
         emitted.dead_letters.append(

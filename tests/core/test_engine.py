@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import msgpack
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -228,6 +229,16 @@ def test_impossible_times_are_quarantined_and_the_watermark_stays() -> None:
     letters = [(letter.reason, letter.entries, letter.partition, letter.offset) for letter in emitted.dead_letters]
     assert letters == [("before_2000", 1, 3, 7), ("future", 1, 3, 7)]
     assert emitted.facts == []  # the newest event is at 09:01, so the watermark has not passed the first window
+
+
+@pytest.mark.parametrize("blocks", [[], [SignalBlock(np.array([], np.int64), ["load"], np.empty((1, 0)))]])
+@pytest.mark.parametrize(("sent", "reason"), [(-(2**45), "before_2000"), (2**59, "future")])
+def test_a_sign_of_life_at_an_impossible_time_is_quarantined(sent: int, reason: str, blocks: list[SignalBlock]) -> None:
+    """An empty frame speaks when it was sent: it must neither open windows of years nor move the watermark."""
+    frames = [Frame("m", "s", 0, k, at, signals=blocks) for k, at in enumerate((sent, START))]
+    out = run([Record(START, frame) for frame in frames], SETTINGS)
+    assert [letter.reason for letter in out.dead_letters] == [reason]
+    assert {fact.window_start for fact in out.facts} <= {START}
 
 
 def test_what_is_older_than_the_history_is_a_dead_letter() -> None:
