@@ -53,6 +53,7 @@ from pipeline.frame_reader import (
 )
 from pipeline.frame_writer import FrameWriter
 from pipeline.registry import Lookup, compare
+from pipeline.row_writer import RowWriter
 
 log = logging.getLogger("openoee.codec")
 _HEADER = struct.Struct(">BI")
@@ -244,6 +245,9 @@ class Codec:
                 self._own[version.name] = parsed
         for name, (kind, to_row, _) in _RECORDS.items():
             self._writers[kind] = (_HEADER.pack(0, newest[name].id), self._own[name], to_row)
+        self._rows: dict[type, RowWriter] = {
+            kind: RowWriter(self._writers[kind][1]) for kind in (OeeFact, Interval, Anomaly)
+        }
         self._frame_header = _HEADER.pack(0, newest["Frame"].id)
         self.frame_headers = frozenset(_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT)
         self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
@@ -267,11 +271,13 @@ class Codec:
             if type(message) is Frame:
                 return self._frame_header + self._frame_writer.write(message)
             header, schema, to_row = self._writers[type(message)]
+            if type(message) in self._rows:
+                return header + self._rows[type(message)].write(message)
             out = io.BytesIO(header)
             out.seek(len(header))
             schemaless_writer(out, schema, to_row(message))
             return out.getvalue()
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error) as error:
             raise ParkError(f"this {type(message).__name__} is no valid record: {error}") from None
 
     def decode(self, value: bytes | None) -> Message:

@@ -124,6 +124,10 @@ def _count(data: bytes, p: int) -> tuple[CountReading, int]:
     cumulative, p = read_flag(data, p)
     numbers: list[int | None] = []
     for _ in range(4):
+        if data[p] == 0:  # most counters are not said; the rest of what an optional field may be is for `_maybe`
+            numbers.append(None)
+            p += 1
+            continue
         number, p = _maybe(read_long, data, p)
         numbers.append(None if number is None else check_number("count", number))
     return CountReading(at, cumulative, *numbers), p

@@ -17,6 +17,8 @@ def write_long(value: int) -> bytes:
     rest = value << 1 if value >= 0 else ~(value << 1)
     if rest < 128:
         return _SMALL[rest]
+    if rest >> 64:
+        raise invalid(f"{value} needs more than 64 bits")
     out = bytearray()
     while rest > 127:
         out.append(rest & 127 | 128)
