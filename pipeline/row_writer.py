@@ -15,13 +15,13 @@ from typing import Any
 
 from pipeline.frame_writer import write_long, write_text
 
-REMEMBERED = 1 << 16  # numbers, and texts, whose bytes are kept
-LONGEST_KEPT = 256  # characters; longer texts are not worth it
+REMEMBERED, REMEMBERED_TEXTS = 1 << 16, 1 << 13  # numbers and texts whose bytes are kept: 15 MB at most
+LONGEST_KEPT = 64  # characters; longer texts, as flags' sentences, do not come again
 Write = Callable[[Any], bytes]
 
 _DOUBLE = struct.Struct("<d").pack
 _long = lru_cache(REMEMBERED)(write_long)
-_short_text = lru_cache(REMEMBERED)(write_text)
+_short_text = lru_cache(REMEMBERED_TEXTS)(write_text)
 
 
 def _text(text: str) -> bytes:
