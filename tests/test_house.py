@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.cli import COMMANDS
+from pipeline.cli import COMMANDS, module
 from pipeline.cli.settings import markdown
 from pipeline.settings import TABLE
 
@@ -200,4 +200,4 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
             for inner, sub in command.commands.items():
                 check(sub, f"{way} {inner}")
 
-    check(import_module(f"pipeline.cli.{name}").command, f"openoee {name}")
+    check(import_module(module(name)).command, f"openoee {name}")
