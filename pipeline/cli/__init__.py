@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "verify": "run worked OEE cases and print where the engine differs",
     "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
     "dead-letters": "look through what was refused, mend it, send it again",
+    "backup": "the store into a folder, while the line goes on",
+    "restore": "a backup into an empty database; the sink fills in the rest",
     "migrate": "create or upgrade the tables and views of the store",
     "topics": "create, check and describe the Kafka topics",
     "schemas": "list, check and register the Avro schemas",
