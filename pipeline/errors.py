@@ -19,6 +19,7 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- LogHole               records that were never read are gone from the log
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
+   |- BackupUnusable        a backup is unfinished, damaged, or of a newer version
    `- StateUnreadable       a snapshot of another engine version, or damaged
 """
 
@@ -118,3 +119,7 @@ class StoreRefused(StopError):
 
 class StateUnreadable(StopError):
     """A snapshot cannot be read by this version of the engine."""
+
+
+class BackupUnusable(StopError):
+    """A backup is unfinished, damaged, of a newer version, or cannot be written."""

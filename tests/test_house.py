@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from pipeline.cli import COMMANDS
+from pipeline.cli import COMMANDS, module
 from pipeline.cli.settings import markdown
 from pipeline.settings import TABLE
 
@@ -31,6 +31,7 @@ LEVELS = {
     "pipeline.evolution": 1, "pipeline.frame_reader": 1, "pipeline.frame_writer": 1, "pipeline.row_writer": 1,
     "pipeline.yaml_lines": 1,
     "pipeline.agents": 3, "pipeline.transport": 3, "pipeline.sink": 3, "pipeline.web": 3, "pipeline.audit": 3,
+    "pipeline.backup": 3, "pipeline.restore": 3,
     "pipeline.local": 4, "pipeline.cli": 4, "pipeline.__main__": 4,
 }  # fmt: skip
 CORE_MAY_USE = {
@@ -200,4 +201,4 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
             for inner, sub in command.commands.items():
                 check(sub, f"{way} {inner}")
 
-    check(import_module(f"pipeline.cli.{name}").command, f"openoee {name}")
+    check(import_module(module(name)).command, f"openoee {name}")

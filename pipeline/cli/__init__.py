@@ -10,7 +10,7 @@ import click
 from pipeline import __version__
 from pipeline.errors import OpenOeeError
 
-COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`; the module is pipeline/cli/<command>.py
+COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "demo": "run a simulated plant through the whole line and print its report",
     "up": "start the local stack: Kafka and the store (no Docker)",
     "status": "show every part of the local stack, its health and its lag",
@@ -26,11 +26,19 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`; the mo
     "report": "print OEE, losses and anomalies of a site",
     "verify": "run worked OEE cases and print where the engine differs",
     "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
+    "dead-letters": "look through what was refused, mend it, send it again",
+    "backup": "the store into a folder, while the line goes on",
+    "restore": "a backup into an empty database; the sink fills in the rest",
     "migrate": "create or upgrade the tables and views of the store",
     "topics": "create, check and describe the Kafka topics",
     "schemas": "list, check and register the Avro schemas",
     "settings": "list every setting: flag, environment variable, default, meaning",
 }
+
+
+def module(command: str) -> str:
+    """Name of a command's module: pipeline/cli/<command>.py, `-` as `_`."""
+    return "pipeline.cli." + command.replace("-", "_")
 
 
 class LazyGroup(click.Group):
@@ -42,7 +50,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"pipeline.cli.{cmd_name}").command
+        command: click.Command = import_module(module(cmd_name)).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -77,6 +77,34 @@ def is_empty(frame: Frame) -> bool:
     """Whether the frame says nothing but that its machine is there."""
     said = frame.states or frame.counts or frame.contexts or frame.events
     return not said and not any(len(block.at) for block in frame.signals)
+
+
+def refused(frame: Frame, counted: Mapping[str, int]) -> Frame:
+    """The entries of a frame that were kept out of it: the rest of `admit`, and those that came too late.
+
+    `counted`: how many there were for each reason. Times are cut off where they are too new or too late, so the number
+    tells which ones they are. An empty frame is a single entry: itself.
+    """
+    if is_empty(frame):
+        return frame
+    said: list[Any] = [*frame.states, *frame.counts, *frame.contexts]
+    known = [entry.at for entry in (*said, *frame.events) if _makes_sense(entry)]
+    newest = sorted([*known, *(int(at) for block in frame.signals for at in block.at)], reverse=True)
+    future = min(counted.get(FUTURE, 0), len(newest))
+    latest = newest[future - 1] if future else 1 << 62
+    oldest = sorted(entry.at for entry in said if _makes_sense(entry) and YEAR_2000 <= entry.at < latest)
+    late = min(counted.get("too_late", 0), len(oldest))
+    changeable = oldest[late - 1] + 1 if late else YEAR_2000
+
+    def kept(entries: list[Entry], since: int) -> list[Entry]:
+        return [entry for entry in entries if not _makes_sense(entry) or entry.at < since or entry.at >= latest]
+
+    blocks = [_cut(block, lambda at: at < YEAR_2000 or at >= latest) for block in frame.signals]
+    return replace(
+        frame, states=kept(frame.states, changeable), counts=kept(frame.counts, changeable),
+        contexts=kept(frame.contexts, changeable), events=kept(frame.events, YEAR_2000),
+        signals=[block for block in blocks if len(block.at)],
+    )  # fmt: skip
 
 
 def extents(frame: Frame) -> Iterable[tuple[int, int]]:

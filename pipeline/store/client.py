@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 ANSWER_S = 60
+PIECE_BYTES = 1 << 20
 # Server error codes that pass: time-outs, network, too many queries or parts, memory, read-only, no space, restarts.
 BUSY = frozenset({
     3, 33, 74, 75, 76, 88, 95, 159, 160, 164, 173, 198, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 290,
@@ -69,6 +70,27 @@ class Store:
         def insert(client: Any) -> None:
             guard = {"insert_deduplication_token": token} if token is not None else _unguarded(client)
             client.insert_arrow(table, rows, settings={**INSERT, **guard})
+
+        self._call(insert)
+
+    def stream(self, sql: str, fmt: str) -> Iterator[bytes]:
+        """The answer in one of ClickHouse's formats, in pieces as it comes: memory is bounded. Nothing else meanwhile.
+
+        A server that fails half-way says so in the last of them.
+        """
+        answer = self._call(lambda client: client.raw_stream(sql, fmt=fmt))
+        try:
+            while piece := self._call(lambda _: answer.read(PIECE_BYTES)):
+                yield piece
+        finally:
+            answer.close()
+
+    def insert_stream(self, table: str, pieces: Iterable[bytes], fmt: str, compression: str) -> None:
+        """Insert rows in one of ClickHouse's formats as they come, compressed as HTTP names it; no guard at all."""
+
+        def insert(client: Any) -> None:
+            settings = {**INSERT, **_unguarded(client)}
+            client.raw_insert(table, insert_block=iter(pieces), settings=settings, fmt=fmt, compression=compression)
 
         self._call(insert)
 

@@ -80,26 +80,36 @@ def migrate(settings: Settings) -> list[Migration]:
 
     Raises StoreUnavailable, StoreRefused (no rights; a newer store; an applied migration that was changed since).
     """
+    create(settings)
+    store = Store(settings)
+    store.command(JOURNAL)
+    missing = pending(store)
+    for migration in missing:
+        apply(store, migration)
+    hours.fill(store)
+    retention.apply(store, settings)
+    store.close()
+    return missing
+
+
+def create(settings: Settings) -> None:
+    """Create the database unless it is there. Raises StoreUnavailable, StoreRefused."""
     name = settings["database"]
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise StoreRefused(f"OPENOEE_DATABASE is {name!r}: letters, digits and _ only")
     server = Store(settings, database="default")
     server.command(f"CREATE DATABASE IF NOT EXISTS {name}")
     server.close()
-    store = Store(settings)
-    store.command(JOURNAL)
-    missing = pending(store)
-    for migration in missing:
-        for statement in migration.statements():
-            store.command(statement)
-        store.command(
-            "INSERT INTO schema_migrations (number, name, checksum) VALUES "
-            f"({migration.number}, '{migration.name}', '{migration.checksum}')"
-        )
-    hours.fill(store)
-    retention.apply(store, settings)
-    store.close()
-    return missing
+
+
+def apply(store: Store, migration: Migration) -> None:
+    """Run a migration, and note it in the journal, which must be there."""
+    for statement in migration.statements():
+        store.command(statement)
+    store.command(
+        "INSERT INTO schema_migrations (number, name, checksum) VALUES "
+        f"({migration.number}, '{migration.name}', '{migration.checksum}')"
+    )
 
 
 def pending(store: Store) -> list[Migration]:

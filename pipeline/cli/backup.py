@@ -1,0 +1,45 @@
+"""`openoee backup`: the store into a folder, while the line goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.settings import load, options
+
+
+@click.command(epilog="Example:  openoee backup /var/backups/openoee/2026-03-02")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@options(
+    "kafka", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database", "home",
+)  # fmt: skip
+def command(folder: Path, as_json: bool, **flags: Any) -> None:
+    """Back the store up into DIR, which must be empty or not exist; worker and sink go on meanwhile.
+
+    It reads Kafka and the store and writes nothing to either. `openoee restore DIR` brings it back; what came after it
+    is filled in again from the topics.
+    """
+    import json
+    import time
+    from dataclasses import asdict
+
+    from pipeline.backup import backup
+
+    began = time.monotonic()
+    manifest = backup(load(flags), folder, lambda line: click.echo(line, err=True))
+    took_s = round(time.monotonic() - began, 3)
+    size = sum(piece.bytes for piece in manifest.pieces)
+    if as_json:
+        click.echo(json.dumps({**asdict(manifest), "took_s": took_s}, ensure_ascii=False, indent=1))
+        return
+    for table, rows in manifest.rows.items():
+        click.echo(f"{table:<16}{rows:>16,}")
+    for table, why in manifest.left_out.items():
+        click.echo(f"{table:<16}{'left out':>16}  {why}")
+    click.echo(
+        f"{sum(manifest.rows.values()):,} rows of database {manifest.database} in {len(manifest.pieces)} files,"
+        f" {size / 1e6:,.1f} MB, {took_s:.1f} s: {folder}"
+    )
