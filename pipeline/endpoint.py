@@ -29,6 +29,7 @@ PAGE_WITHIN_S = 10.0
 FRESH_S = 0.5
 HEAD_BYTES = 8192
 BACKLOG = 16
+LAST_PORT = 65_535
 PLAIN = "text/plain; charset=utf-8"
 WORDS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 log = logging.getLogger("openoee.endpoint")
@@ -169,19 +170,21 @@ async def _request(connection: socket.socket) -> tuple[str, str]:
 
 
 def _listener(host: str, port: int) -> socket.socket:
+    if port > LAST_PORT:
+        raise SettingError(f"OPENOEE_METRICS_PORT is {port}: ports end at {LAST_PORT}")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise SettingError(f"OPENOEE_METRICS_HOST is {host!r}, OPENOEE_METRICS_PORT {port}: {error}") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise PortTaken(
-            f"port {port} of {host}, wanted for metrics, cannot be used ({getattr(error, 'strerror', error)}): give "
+            f"port {port} of {host}, wanted for metrics, cannot be used ({error.strerror}): give "
             "each process a port of its own with OPENOEE_METRICS_PORT, or 0 for none"
         ) from None
     listener.setblocking(False)

@@ -160,7 +160,7 @@ class Figures(Collector):
     """All metrics of one process; those of its rows that have no value yet show their name and meaning alone."""
 
     def __init__(self, health: Health, home: Path) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._health, self._home = health, home
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)

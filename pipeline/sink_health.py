@@ -18,8 +18,9 @@ NOT_JOINED = "it is not in its consumer group: Kafka is away, or partitions are 
 
 @dataclass
 class Counts:
-    """What a sink has done since it started. `rows`: by table; `repeated`: batches that were found unfinished; `parked`:
-    by reason.
+    """What a sink has done since it started.
+
+    `rows`: by table; `repeated`: batches that were found unfinished; `parked`: records that cannot be read, by reason.
     """
 
     records: int = 0

@@ -68,7 +68,8 @@ def connected(settings: Settings) -> socket.socket:
     return socket.create_connection((settings["metrics_host"], settings.int("metrics_port")), timeout=20)
 
 
-def test_pages(settings: Settings, process: Process) -> None:
+@pytest.mark.usefixtures("process")
+def test_pages(settings: Settings) -> None:
     assert ask(settings, "/healthz")[::2] == (200, "alive\n")
     assert ask(settings, "/readyz?verbose")[::2] == (200, "ready\n")
     status, kind, page = ask(settings, "/metrics")
@@ -99,7 +100,8 @@ def test_a_page_is_made_at_most_once_in_a_while(settings: Settings, process: Pro
     assert process.asked <= 1 + (time.monotonic() - began) / FRESH_S
 
 
-def test_slow_silent_and_wrong_clients_hold_nobody_up(settings: Settings, process: Process) -> None:
+@pytest.mark.usefixtures("process")
+def test_slow_silent_and_wrong_clients_hold_nobody_up(settings: Settings) -> None:
     """One client drips bytes, some say nothing, some say rubbish or much too much; all are cut off in time."""
     with ExitStack() as stack:
         idle = [stack.enter_context(connected(settings)) for _ in range(MOST_OPEN // 2)]
@@ -127,7 +129,8 @@ def _still_open(client: socket.socket) -> bool:
         return False
 
 
-def test_more_clients_than_room_are_served_in_turn(settings: Settings, process: Process) -> None:
+@pytest.mark.usefixtures("process")
+def test_more_clients_than_room_are_served_in_turn(settings: Settings) -> None:
     with ExitStack() as stack:
         for _ in range(MOST_OPEN + 10):
             stack.enter_context(connected(settings))
@@ -157,17 +160,18 @@ def test_what_cannot_be_told_is_told_as_that_and_logged(
     assert ask(settings, "/healthz")[0] == 200
 
 
-def test_a_taken_port_is_one_clear_error(settings: Settings, process: Process) -> None:
-    with pytest.raises(PortTaken, match=r"^port \d+ of 127.0.0.1, wanted for metrics, .*OPENOEE_METRICS_PORT"):
-        with served(settings, Process()):
-            pass
+@pytest.mark.usefixtures("process")
+def test_a_taken_port_is_one_clear_error(settings: Settings) -> None:
+    expected = r"^port \d+ of 127.0.0.1, wanted for metrics, .*OPENOEE_METRICS_PORT"
+    with pytest.raises(PortTaken, match=expected), served(settings, Process()):
+        pass
 
 
 @pytest.mark.parametrize("wrong", [{"metrics_host": "no such host"}, {"metrics_port": 70_000}])
 def test_an_impossible_address_names_the_setting(wrong: dict[str, str | int]) -> None:
-    with pytest.raises((SettingError, PortTaken), match=r"METRICS_(HOST|PORT)"):
-        with served(load({"metrics_port": 9464, **wrong}, {}), Process()):
-            pass
+    values = load({"metrics_port": 9464, **wrong}, {})
+    with pytest.raises((SettingError, PortTaken), match=r"METRICS_(HOST|PORT)"), served(values, Process()):
+        pass
 
 
 def test_port_0_listens_nowhere_and_a_port_is_free_again_afterwards(

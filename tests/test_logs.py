@@ -106,7 +106,7 @@ def test_another_format_is_refused() -> None:
         logs.setup(load({"log_format": "xml"}, {}))
 
 
-@pytest.mark.parametrize(("style", "command"), [("json", "sink"), ("text", "sink"), ("json", "simulate")])
+@pytest.mark.parametrize(("style", "command"), [("json", "sink"), ("text", "simulate")])
 def test_a_process_that_cannot_begin_says_why_in_one_line(style: str, command: str) -> None:
     """No Kafka, and a secret in every place where one may stand by mistake."""
     store = f"http://user:{SECRET.split()[0]}@127.0.0.1:{free_port()}"
@@ -128,7 +128,7 @@ def test_a_process_that_cannot_begin_says_why_in_one_line(style: str, command: s
     else:
         error = lines[-1].removeprefix("openoee: ")
         assert error != lines[-1]
-    assert "Kafka at 127.0.0.1" in error
+    assert re.search("Kafka.* does not answer", error)
     assert "Traceback" not in done.stderr
 
 
@@ -146,7 +146,7 @@ def test_a_taken_port_ends_a_process_with_one_line(tmp_path: Path) -> None:
     assert line.startswith(f"openoee: port {port} of 127.0.0.1, wanted for metrics, cannot be used")
 
 
-def test_an_uncaught_mistake_is_one_object(tmp_path: Path) -> None:
+def test_an_uncaught_mistake_is_one_object() -> None:
     code = (
         "import sys, warnings; from pipeline import logs; from pipeline.settings import load\n"
         "logs.setup(load({'log_format': 'json'}, {})); warnings.warn('odd'); raise RuntimeError('broken')"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from prometheus_client import Histogram, Metric
 from prometheus_client.parser import text_string_to_metric_families
+from test_partition import T0, Row, as_rows, log
 
 from pipeline import metrics
 from pipeline.codec import Codec
@@ -28,7 +29,6 @@ from pipeline.sink_health import Counts as SinkCounts
 from pipeline.sink_health import SinkHealth
 from pipeline.state import Snapshots
 from pipeline.worker_health import Look, WorkerHealth
-from test_partition import T0, Row, as_rows, log
 
 CODEC = Codec()
 NOWHERE: Settings = load({"kafka": "127.0.0.1:9", "provisional_s": 1}, {})

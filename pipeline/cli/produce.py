@@ -28,10 +28,8 @@ EXAMPLE = (
     help="Append a line per acknowledged record: machine, source, sequence, partition, offset.",
 )
 @settings.options("kafka", "topic_prefix", "registry", "metrics_port", "metrics_host", "log_format")
-@click.pass_context
 def command(
-    context: click.Context, factory: str | None, speed: float | None, realtime: bool, journal: Path | None,
-    **given: Any,
+    factory: str | None, speed: float | None, realtime: bool, journal: Path | None, **given: Any
 ) -> None:  # fmt: skip
     """Read FILES through an adapter and send their telemetry to Kafka; the same file sent twice counts once.
 
@@ -50,7 +48,7 @@ def command(
     reading = Reading(**{name: given.pop(name) for name in names})
     values = settings.load(given)
     logs.setup(values)
-    context.with_resource(endpoint.served(values, health := ProducerHealth()))
+    click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
     codec = Codec.agreed(values["registry"])
     pace = Pace(1.0 if realtime else speed)
     if factory:

@@ -52,11 +52,9 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
     "kafka", "topic_prefix", "registry", "lateness_s", "frame_ms", "window_s", "metrics_port", "metrics_host",
     "log_format",
 )  # fmt: skip
-@click.pass_context
 def command(
-    context: click.Context, site: str, machines: int, seed: int, start: str | None, hours: float, timezone: str,
-    live: bool, speed: float | None, signal_period: float, dirt: str, truth: Path | None, journal: Path | None,
-    **flags: Any,
+    site: str, machines: int, seed: int, start: str | None, hours: float, timezone: str, live: bool,
+    speed: float | None, signal_period: float, dirt: str, truth: Path | None, journal: Path | None, **flags: Any,
 ) -> None:  # fmt: skip
     """Simulate a plant: states, parts, orders, wear, signals, alarms, faults; with its factory file and its truth.
 
@@ -75,7 +73,7 @@ def command(
 
     values = settings.load(flags)
     logs.setup(values)
-    context.with_resource(endpoint.served(values, health := ProducerHealth()))
+    click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
     frame_ms = FRAME_MS if speed is None else max(1000, min(FRAME_MS, int(speed) * 1000))
     mess, frame_ms = read_dirt(dirt, frame_ms, values.int("lateness_s") * 1000)
     now = time.time_ns() // 1_000_000

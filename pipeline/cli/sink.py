@@ -14,8 +14,7 @@ from pipeline.settings import load, options
     "metrics_host", "log_format",
 )  # fmt: skip
 @click.option("--accept-loss", is_flag=True, help="Go on where records are gone from Kafka; says how many.")
-@click.pass_context
-def command(context: click.Context, accept_loss: bool, **flags: str | None) -> None:
+def command(accept_loss: bool, **flags: str | None) -> None:
     """Write telemetry and results into the store, each record once.
 
     Start as many as there are partitions at most; they share the work, and one takes over when another ends or dies.
@@ -36,7 +35,7 @@ def command(context: click.Context, accept_loss: bool, **flags: str | None) -> N
         signal.signal(number, lambda *_: stop.set())
     topics.check(settings)
     sink = Sink(settings, stop.is_set, accept_loss)
-    context.with_resource(endpoint.served(settings, sink.health))
+    click.get_current_context().with_resource(endpoint.served(settings, sink.health))
     log.info("writing into %s of %s", settings["database"], settings["store"])
     sink.run()
     done = sink.counts

@@ -13,8 +13,7 @@ from pipeline.settings import load, options
     "provisional_s", "tick_s", "snapshot_s", "state_buckets", "dead_letter_share", "session_s", "metrics_port",
     "metrics_host", "log_format",
 )  # fmt: skip
-@click.pass_context
-def command(context: click.Context, **flags: str | None) -> None:
+def command(**flags: str | None) -> None:
     """Run a worker: telemetry in; OEE facts, intervals, anomaly flags and dead letters out.
 
     Start as many as you like, anywhere: they share the partitions, and one takes over when another ends or dies.
@@ -28,5 +27,5 @@ def command(context: click.Context, **flags: str | None) -> None:
     values = load(flags)
     logs.setup(values)
     line = Line(values)
-    context.with_resource(endpoint.served(values, line.health))
+    click.get_current_context().with_resource(endpoint.served(values, line.health))
     sys.exit(line.run())

@@ -227,7 +227,7 @@ def _wrote(own: Settings, endpoint: Endpoint, rows: sink_trial.Load) -> None:
     assert sink_trial.wrong(sink_trial.held(own), rows.want) == {}
 
 
-def test_a_live_producer_tells_what_kafka_has(line: Settings, endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_live_producer_tells_what_kafka_has(line: Settings, endpoint: Endpoint) -> None:
     words = ["simulate", "--hours", "0.1", "--live", "--machines", "2"]
     process = subprocess.Popen(
         [sys.executable, "-c", RUN_COMMAND, *words],
