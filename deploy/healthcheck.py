@@ -1,14 +1,16 @@
-"""Whether this computer is a member of a consumer group, in the eyes of Kafka: exit code 0 or 1."""
+"""Whether the process of this container can do its work: its /readyz, else its membership in the eyes of Kafka."""
 
 from __future__ import annotations
 
 import socket
 import sys
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from pipeline.settings import load
+from pipeline.settings import Settings, load
 
 ANSWER_S = 5
 
@@ -22,9 +24,20 @@ def own_address(bootstrap: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def main(group: str) -> str:
-    """Empty when all is well, else what is wrong."""
-    settings = load()
+def readiness(port: int) -> str:
+    """What /readyz says is wrong; empty when nothing is."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=ANSWER_S):
+            return ""
+    except HTTPError as error:
+        with error:
+            return error.read().decode().strip()
+    except OSError as error:
+        return f"nothing answers at port {port}: {error}"
+
+
+def membership(settings: Settings, group: str) -> str:
+    """Why this computer is no member of the group; empty when it is."""
     kafka, name = settings["kafka"], settings.topic(group)
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     try:
@@ -34,6 +47,13 @@ def main(group: str) -> str:
     except (KafkaException, OSError) as error:
         return f"Kafka at {kafka} does not answer: {error}"
     return "" if address in members else f"{address} is no member of {name}: {sorted(members)}"
+
+
+def main(group: str) -> str:
+    """Empty when all is well, else what is wrong."""
+    settings = load()
+    port = settings.int("metrics_port")
+    return readiness(port) if port else membership(settings, group)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import faust
@@ -35,6 +36,7 @@ from pipeline.partition import Counts, Partition, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load
 from pipeline.transport import Transport
+from pipeline.worker_health import Look, WorkerHealth
 
 STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
 LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
@@ -74,6 +76,7 @@ class Line:
         self._results = Results(settings)
         self._crash = CrashPoint(settings["crash_at"])
         self._held = Held(settings, self._results, self.counts, self._crash)
+        self.health = WorkerHealth(self.counts, self._held, self._results)
         self._pace = Pace()
         self._told = (time.monotonic(), 0)
         self._settled_at = time.monotonic()
@@ -115,7 +118,10 @@ class Line:
                 await self._held.apply(part, [row for row in rows if row.offset >= part.next])
                 return True
         self.counts.sought_back += 1
-        log.info("partition %d: want %d, got %d: reading again", tp.partition, part.next, rows[0].offset)
+        log.info(
+            "partition %d: want %d, got %d: reading again", tp.partition, part.next, rows[0].offset,
+            extra={"topic": tp.topic, "partition": tp.partition, "offset": part.next},
+        )  # fmt: skip
         await self.app.consumer.seek_wait({tp: part.next})
         return False
 
@@ -155,6 +161,7 @@ class Line:
 
     async def stop(self) -> None:
         """The process is told to end: drain, take nothing more, and wait only so long for Faust to leave the group."""
+        self.health.ending = self.health.ending or "it is told to end"
         self.draining = True
         await self.drain()
         asyncio.get_running_loop().call_later(LEAVE_WITHIN_S, os._exit, getattr(self.failure, "exit_code", 0))
@@ -164,8 +171,9 @@ class Line:
         """Nothing may be saved any more: the process ends with this error."""
         if self.failure is None:
             self.failure = error
+            self.health.ending = f"it cannot go on: {error}"
             if isinstance(error, OpenOeeError):
-                log.error("%s", error)
+                log.error("%s", error, extra=dict(error.place))
                 for services in SERVICES:  # the reason is said; what else breaks on the way out is no news
                     logging.getLogger(services).setLevel(logging.CRITICAL)
 
@@ -218,6 +226,11 @@ class Line:
         async def tend() -> None:
             await self._guarded(self.tend())
 
+        @app.timer(TEND_S, name="pipeline.agents.look")  # type: ignore[untyped-decorator]
+        async def look() -> None:
+            with suppress(Exception):  # a rebalance may begin meanwhile; the endpoint tells when looks stay away
+                self._look()
+
         async def revoked(*_: Any, **__: Any) -> None:
             await self._guarded(self.drain())
 
@@ -252,6 +265,15 @@ class Line:
             return None
         end = self.app.consumer.highwater(tp)
         return None if end is None else max(0, end - part.next)
+
+    def _look(self) -> None:
+        """Once a second, whatever `tend` waits for: what the endpoint tells of this worker."""
+        consumer = self.app.consumer
+        settled = not self.app.rebalancing and consumer.settled() and consumer.reached()
+        dealt = {tp.partition for tp in consumer.assignment()}
+        behind = {number: self._behind(part) for number, part in self._held.parts.items()} if settled else {}
+        known = {number: records for number, records in behind.items() if records is not None}
+        self.health.note(Look(settled, tuple(sorted(dealt - self._held.parts.keys())), known))
 
     async def _tick(self) -> None:
         every = self.settings.int("tick_s") * 1000

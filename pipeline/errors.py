@@ -20,16 +20,27 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
    |- BackupUnusable        a backup is unfinished, damaged, or of a newer version
+   |- PortTaken             the port of the metrics is in use
    `- StateUnreadable       a snapshot of another engine version, or damaged
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Self
 
 
 class OpenOeeError(Exception):
     """Root of the tree: a message for a person and an exit code for a shell."""
 
     exit_code = 1
+    place: Mapping[str, object] = MappingProxyType({})
+
+    def at(self, **place: object) -> Self:
+        """The same error, with what it is about (machine, topic, partition, offset) as fields for the log."""
+        self.place = place
+        return self
 
 
 class RetryError(OpenOeeError):
@@ -115,6 +126,10 @@ class TooManyDeadLetters(StopError):
 
 class StoreRefused(StopError):
     """The store refuses a statement for good."""
+
+
+class PortTaken(StopError):
+    """The port of the metrics is in use."""
 
 
 class StateUnreadable(StopError):

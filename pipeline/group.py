@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.errors import BrokerUnavailable, LogHole, OpenOeeError, TopicMismatch
 from pipeline.plan import Place, Plan
@@ -21,6 +21,7 @@ ANSWER_S = 20.0
 PAUSE_S = 0.2
 TELL_EVERY_S = 10.0
 LAST_TRY_S = 5.0
+LOOK_EVERY_S, LOOK_S = 5.0, 1.0
 log = logging.getLogger("openoee.sink")
 
 
@@ -36,13 +37,21 @@ class Stopping(Exception):
 class Share:
     """Partitions held now: where the next record of each is read, and the unfinished batches that were found.
 
-    `accepted`: where to go on after a loss that was accepted, not yet committed.
+    `accepted`: where to go on after a loss that was accepted, not yet committed. `written`: everything before it is in
+    the store. `ends`: where the logs ended when that was last asked.
     """
 
     positions: dict[Place, int] = field(default_factory=dict)
     accepted: dict[Place, int] = field(default_factory=dict)
     committed: dict[Place, int] = field(default_factory=dict)
     unfinished: list[Plan] = field(default_factory=list)
+    written: dict[Place, int] = field(default_factory=dict)
+    ends: dict[Place, int] = field(default_factory=dict)
+
+    def behind(self) -> dict[Place, int]:
+        """Records of each partition that are not surely in the store."""
+        written = self.written.copy()
+        return {place: max(0, end - written[place]) for place, end in self.ends.copy().items() if place in written}
 
 
 class Group:
@@ -54,6 +63,8 @@ class Group:
     def __init__(
         self, settings: Settings, topics: Iterable[str], stop: Callable[[], bool], accept_loss: bool = False
     ) -> None:
+        self.lost = 0  # records passed over where that was accepted
+        self.joined = False
         self.share = Share()
         self.full = {name: settings.topic(name) for name in topics}
         self.reach: dict[str, str | int] = {"bootstrap.servers": settings["kafka"], "log_level": 0}
@@ -62,6 +73,7 @@ class Group:
         self._held: list[Message] = []
         self._failure: OpenOeeError | None = None
         self._told = 0.0
+        self._looked = 0.0 if settings.int("metrics_port") else float("inf")  # nobody asks how far behind it is
         self._closing = False
         session_ms = settings.int("session_s") * 1000
         self._consumer = Consumer({
@@ -87,6 +99,7 @@ class Group:
             held, self._held = self._held, []
             return held
         before = self.share
+        self._look()
         found = self._consumer.consume(MESSAGES, timeout)
         self._check(before)
         return self._in_order(found)
@@ -105,6 +118,7 @@ class Group:
             while (left := deadline - time.monotonic()) > 0:
                 message = self._consumer.poll(left)
                 self._check(before)
+                self._look()
                 if message is not None:
                     self._held += self._in_order([message])
         finally:
@@ -119,6 +133,7 @@ class Group:
                 done = self._consumer.commit(offsets=marks, asynchronous=False)
                 refused = [mark.error for mark in done if mark.error is not None]
                 if not refused:
+                    self.share.written.update(offsets)
                     return
                 problem = refused[0]
             except KafkaException as error:
@@ -130,11 +145,11 @@ class Group:
                 if time.monotonic() > last_try:
                     raise Stopping
 
-    def tell(self, line: str) -> None:
-        """Say a line, but not over and over."""
+    def tell(self, line: str, **place: object) -> None:
+        """Say a line, but not over and over; `place`: fields for the log."""
         if time.monotonic() - self._told > TELL_EVERY_S:
             self._told = time.monotonic()
-            log.warning("%s", line)
+            log.warning("%s", line, extra=place)
 
     def close(self) -> None:
         """Leave the group."""
@@ -153,14 +168,29 @@ class Group:
                 taken.append(message)
         return taken
 
+    def _look(self) -> None:
+        """Now and then, where the logs end; asked, since nothing is fetched of a partition that is paused."""
+        if time.monotonic() - self._looked < LOOK_EVERY_S:
+            return
+        self._looked, share = time.monotonic(), self.share
+        wanted = [TopicPartition(self.full[topic], number, OFFSET_END) for topic, number in share.positions]
+        try:
+            found = self._consumer.offsets_for_times(wanted, LOOK_S) if wanted else []
+        except KafkaException:  # what was known stays: the lag is at least that
+            return
+        share.ends.update({
+            (self._short[mark.topic], mark.partition): mark.offset
+            for mark in found if mark.error is None and mark.offset >= 0
+        })  # fmt: skip
+
     def _heard(self, message: Message) -> None:
         error = message.error()
         code, what = error.code(), f"{message.topic()}, partition {message.partition()}"
         if code in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
             raise TopicMismatch(f"topic {message.topic()} is gone ({error.str()}): run `openoee topics --create`")
         if code == KafkaError._AUTO_OFFSET_RESET:
-            raise _hole(f"{what}: {error.str()}")
-        self.tell(f"Kafka, {what}: {error.str()}")
+            raise _hole(f"{what}: {error.str()}", message.topic(), message.partition(), message.offset())
+        self.tell(f"Kafka, {what}: {error.str()}", topic=message.topic(), partition=message.partition())
 
     def _away(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -179,6 +209,7 @@ class Group:
             raise Rebalanced
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.joined = False
         self.share = Share()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -187,6 +218,7 @@ class Group:
             return
         try:
             self.share = self._found(consumer, partitions)
+            self.joined = True
         except OpenOeeError as error:  # it must not be raised through the C library
             self._failure = error
             partitions = []
@@ -207,6 +239,8 @@ class Group:
                 share.committed[place] = start
                 start = plan.ranges[place][1]
             share.positions[place] = low if start < 0 else self._within(mark, start, low, high)
+            share.written[place] = share.committed.get(place, share.positions[place])
+            share.ends[place] = high
             if start >= 0 and share.positions[place] != start:
                 share.accepted[place] = share.positions[place]
         return share
@@ -217,8 +251,9 @@ class Group:
         lost = f"{low - start:,} records from offset {start}" if start < low else f"everything before offset {start}"
         text = f"{mark.topic}, partition {mark.partition}: {lost}; the log now holds {low} to {high}"
         if not self._accept_loss:
-            raise _hole(text)
-        log.error("LOST: %s", text)
+            raise _hole(text, mark.topic, mark.partition, start)
+        self.lost += low - start if start < low else high - low
+        log.error("LOST: %s", text, extra={"topic": mark.topic, "partition": mark.partition, "offset": start})
         return low if start < low else high
 
     def _asked(self, ask: Callable[[], Any]) -> Any:
@@ -232,8 +267,8 @@ class Group:
                 time.sleep(PAUSE_S)
 
 
-def _hole(what: str) -> LogHole:
+def _hole(what: str, topic: str, partition: int, offset: int) -> LogHole:
     return LogHole(
         f"records were gone from Kafka before they were in the store: {what}. To go on without them, run"
         " `openoee sink --accept-loss` once; keep topics longer than the longest outage"
-    )
+    ).at(topic=topic, partition=partition, offset=offset)

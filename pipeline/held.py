@@ -15,6 +15,7 @@ from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
 from pipeline.core.model import DeadLetter, Record
 from pipeline.crash import CrashPoint
 from pipeline.errors import LogHole, RetryError
+from pipeline.metrics import histogram
 from pipeline.partition import Counts, Partition, Share
 from pipeline.results import Results
 from pipeline.settings import Settings
@@ -31,6 +32,8 @@ class Held:
 
     def __init__(self, settings: Settings, results: Results, counts: Counts, crash: CrashPoint) -> None:
         self.parts: dict[int, Partition] = {}
+        self.batch_s = histogram("openoee_worker_batch_seconds")
+        self.snapshot_s = histogram("openoee_worker_snapshot_seconds")
         self._settings, self._results, self._counts, self._crash = settings, results, counts, crash
         self._codec = Codec.agreed(settings["registry"])
         self._share = Share(settings.float("dead_letter_share"))
@@ -53,11 +56,13 @@ class Held:
         """Fold a batch that follows the last one; hand over its results."""
         if not rows:
             return
+        began = time.perf_counter()
         records, letters = await self._decoded(part, rows)
         out = part.fold(rows, records, letters)
         self._crash("before_send")
         await self._results.send(out, part.number)
         self._crash("after_send")
+        self.batch_s.observe(time.perf_counter() - began)
         part.moved_at = time.monotonic()
 
     async def dropped(self, part: Partition, got: int) -> bool:
@@ -86,8 +91,12 @@ class Held:
             await self._save(part, whole=False)
 
     async def _save(self, part: Partition, whole: bool) -> None:
-        await self._results.send(part.snapshot(whole), part.number)
+        began = time.perf_counter()
+        records = part.snapshot(whole)
+        await self._results.send(records, part.number)
         await self._results.settle()
+        if records:
+            self.snapshot_s.observe(time.perf_counter() - began)
         part.saved_at = time.monotonic()
         if whole:
             part.whole_at = part.saved_at
@@ -108,7 +117,7 @@ class Held:
                     f"partition {number}: the saved state covers offsets up to {snapshots.newest}, but telemetry ends "
                     f"at {high}: its tail was lost, or the topic was made again. Drop the topic state and create it "
                     "again (openoee topics --create) to go on with what is there"
-                )
+                ).at(topic=self._settings.topic("telemetry"), partition=number, offset=high)
             part = Partition(number, self._settings, self._codec, snapshots, self._share, self._counts)
             self._skip_lost(part, low, known=snapshots.found)
             part.moved_at = part.saved_at = part.whole_at = time.monotonic()
@@ -122,6 +131,7 @@ class Held:
             log.error(
                 "LOST: partition %d: records %d to %d were deleted before they were read (retention of telemetry)",
                 part.number, part.next, low - 1,
+                extra={"topic": self._settings.topic("telemetry"), "partition": part.number, "offset": part.next},
             )  # fmt: skip
         part.next = low
 

@@ -5,10 +5,11 @@ The same calls in the same order give the same results: what leaves here depends
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import numpy as np
@@ -31,12 +32,14 @@ class Counts:
     """What a worker has done since it started; printed and compared, never decided on."""
 
     records: int = 0
-    facts: int = 0
+    facts: Counter[str] = field(default_factory=Counter)  # by status
     intervals: int = 0
     anomalies: int = 0
-    dead_letters: int = 0
+    dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
     ticks: int = 0
     snapshots: int = 0
+    snapshot_bytes: int = 0
+    detector_s: float = field(default=0.0, repr=False)
     lost: int = 0  # records that were gone from the log before they were read
     sought_back: int = 0  # holes that Faust left and the log filled
 
@@ -64,7 +67,7 @@ class Share:
                 f"{len(self._bad)} of the last {SHARE_OF:,} records of {letter.topic} cannot be used, the last one at "
                 f"partition {letter.partition}, offset {letter.offset} ({letter.reason}: {letter.detail}). Look at the "
                 "topic dead-letters, mend the sender; OPENOEE_DEAD_LETTER_SHARE=1 lets the worker pass"
-            )
+            ).at(topic=letter.topic, partition=letter.partition, offset=letter.offset)
 
 
 class Partition:
@@ -74,7 +77,7 @@ class Partition:
         self, number: int, settings: Settings, codec: Codec, snapshots: Snapshots, share: Share, counts: Counts
     ) -> None:
         self.number = number
-        self.engine = Engine(settings.engine())
+        self.engine = Engine(settings.engine(), time.perf_counter)
         self.snapshots = snapshots
         self.next = snapshots.start
         self.moved_at = self.saved_at = self.whole_at = 0.0  # by the caller's monotonic clock
@@ -125,6 +128,7 @@ class Partition:
         emitted.dead_letters = [*letters, *found]
         self.next = max(self.next, rows[-1].offset + 1)
         self._counts.records += len(rows)
+        self._counts.detector_s += emitted.detector_s
         return self.outgoing(emitted)
 
     def outgoing(self, emitted: Emitted) -> list[Outgoing]:
@@ -135,10 +139,10 @@ class Partition:
         out += [Outgoing("anomalies", row.machine.encode(), encode(row)) for row in emitted.anomalies]
         out += [Outgoing("dead-letters", letter.key or b"", encode(letter)) for letter in emitted.dead_letters]
         counts = self._counts
-        counts.facts += len(emitted.facts)
+        counts.facts.update(map(attrgetter("status"), emitted.facts))
         counts.intervals += len(emitted.intervals)
         counts.anomalies += len(emitted.anomalies)
-        counts.dead_letters += len(emitted.dead_letters)
+        counts.dead_letters.update(map(attrgetter("reason"), emitted.dead_letters))
         return out
 
     def ticks(self, now_ms: int, every_ms: int) -> list[Outgoing]:
@@ -150,8 +154,10 @@ class Partition:
     def snapshot(self, whole: bool) -> list[Outgoing]:
         """State records to save; everything folded so far must be stored before they are sent."""
         records = self.snapshots.renew(self.engine, self.next, whole)
-        self._counts.snapshots += len(records)
-        return [Outgoing("state", state_key(record), self._codec.encode(record)) for record in records]
+        saved = [Outgoing("state", state_key(record), self._codec.encode(record)) for record in records]
+        self._counts.snapshots += len(saved)
+        self._counts.snapshot_bytes += sum(len(record.value) for record in saved)
+        return saved
 
     def _held(self, row: Raw) -> bool:
         """Whether the saved state of the record's machine has this record already."""

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from prometheus_client import Histogram
 
+from pipeline import metrics
 from pipeline.core.model import Control, Frame
 from pipeline.errors import BrokerUnavailable, DeliveryFailed, OpenOeeError, TopicMismatch
 from pipeline.framer import Framer
+from pipeline.metrics import Value
 from pipeline.settings import Settings
 
-__all__ = ["Encoder", "Framer", "TelemetryProducer"]
+__all__ = ["Encoder", "Framer", "ProducerHealth", "TelemetryProducer"]
 
 RECORD_BYTES = 4_000_000  # the topic takes 4 MiB
 QUEUE_KBYTES = 65_536
 POLL_EVERY = 256
+ASK_S = 2.0
 AWAY = {KafkaError._MSG_TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
 JOURNAL_HEADER = "machine\tsource\tepoch\tsequence\tpartition\toffset\n"
 
@@ -138,6 +143,16 @@ class TelemetryProducer:
         if self._first_error is not None:
             raise self._failure()
 
+    def unready(self) -> str:
+        """Why records cannot be sent now, in one sentence; empty when Kafka answers. For another thread, too."""
+        if self._first_error is not None:
+            return str(self._failure())
+        try:
+            self._producer.list_topics(self._topic, timeout=ASK_S)
+        except KafkaException as error:
+            return f"Kafka at {self._kafka} does not answer ({error.args[0].str()})"
+        return ""
+
     def _delivered(self, address: str, error: KafkaError | None, stored: Message) -> None:
         if error is None:
             self.acknowledged += 1
@@ -195,3 +210,27 @@ def _too_large(address: str, size: int | None) -> DeliveryFailed:
         f"record{length} of machine {machine}, source {source}, sequence {sequence} is larger than the topic takes "
         f"(at most {RECORD_BYTES:,} bytes): close frames sooner (OPENOEE_FRAME_SAMPLES, OPENOEE_FRAME_MS)"
     )
+
+
+class ProducerHealth:
+    """Of one process that produces; `producer` is set as soon as there is one."""
+
+    process = metrics.PRODUCER
+    measured: tuple[Histogram, ...] = ()
+
+    def __init__(self) -> None:
+        self.producer: TelemetryProducer | None = None
+
+    def unready(self) -> str:
+        return "it has not begun to send" if self.producer is None else self.producer.unready()
+
+    def values(self) -> Iterator[Value]:
+        if (producer := self.producer) is None:
+            return
+        settled = producer.acknowledged + producer.failed  # read before what was sent, so that none seems to wait
+        for name, number in (
+            ("acknowledged_total", producer.acknowledged), ("failed_total", producer.failed),
+            ("records_total", producer.sent), ("values_total", producer.values), ("bytes_total", producer.bytes),
+            ("waiting_records", max(0, producer.sent - settled)),
+        ):  # fmt: skip
+            yield Value(f"openoee_producer_{name}", number)

@@ -93,7 +93,7 @@ class Results:
             raise DeliveryFailed(
                 f"{self._names[record.topic]} does not take a record of {len(record.value):,} bytes "
                 f"(key {record.key[:80]!r}): {error.args[0].str()}"
-            ) from None
+            ).at(topic=self._names[record.topic], partition=partition) from None
         self.sent += 1
         return True
 

@@ -66,6 +66,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("keep_revisions_days", 0, "days after which old revisions of OEE go; 0: never", 0),
     Setting("crash_at", "", "fault trials: `point:n` kills the worker at the n-th passing of that point"),
     Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
+    Setting("metrics_port", 0, "port of /metrics, /healthz and /readyz, another one for each process; 0: none", 0),
+    Setting("metrics_host", "127.0.0.1", "address of that port; 0.0.0.0: everybody may read it, without a password"),
+    Setting("log_format", "text", "text: log lines for people; json: one object a line, for programs"),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -31,6 +30,7 @@ from pipeline.group import Group, Rebalanced, Stopping
 from pipeline.plan import Place, Plan, cut, records
 from pipeline.rows import Rows, read, weight
 from pipeline.settings import Settings
+from pipeline.sink_health import Counts, SinkHealth
 from pipeline.store import migrate
 from pipeline.store.client import Store
 from pipeline.store.hours import Touched
@@ -52,17 +52,6 @@ class Taken(NamedTuple):
     raw: KafkaMessage
 
 
-@dataclass
-class Counts:
-    """What a sink has done since it started. `repeated`: batches that were found unfinished."""
-
-    records: int = 0
-    rows: int = 0
-    batches: int = 0
-    repeated: int = 0
-    parked: int = 0
-
-
 class Sink:
     """One group member and one connection to the store.
 
@@ -82,6 +71,7 @@ class Sink:
         self._store = Store(settings)
         self._crash = CrashPoint(settings["crash_at"])
         self._group = Group(settings, TOPICS, stop, accept_loss)
+        self.health = SinkHealth(self.counts, self._group)
 
     def run(self) -> None:
         """Write until told to stop; then finish the batch at hand and leave. Raises StopError when it cannot go on."""
@@ -99,6 +89,7 @@ class Sink:
         except Stopping:
             log.warning("stopped before a batch was finished; the next start finishes it")
         finally:
+            self.health.ending = "it ends"
             self._group.close()
             self._store.close()
 
@@ -151,9 +142,9 @@ class Sink:
             try:
                 return read(self._codec, taken.place[0] != "telemetry", taken.key, taken.value)
             except ParkError as error:
-                self.counts.parked += 1
-                where = f"{taken.raw.topic()}/{taken.place[1]} offset {taken.offset}"
-                log.warning("parked: %s: %s", where, error)
+                self.counts.parked[error.reason] += 1
+                place = {"topic": taken.raw.topic(), "partition": taken.place[1], "offset": taken.offset}
+                log.warning("parked: %s/%d offset %d: %s", *place.values(), error, extra=place)
                 return DeadLetter(
                     taken.raw.topic(), taken.place[1], taken.offset, taken.timestamp, None, error.reason, str(error), 0,
                     taken.key, taken.value,
@@ -164,6 +155,7 @@ class Sink:
     def _write(self, batch: list[Taken]) -> None:
         if not batch:
             return
+        began = time.perf_counter()
         ranges: dict[Place, tuple[int, int]] = {}
         for taken in batch:
             first = ranges[taken.place][0] if taken.place in ranges else taken.offset
@@ -174,6 +166,7 @@ class Sink:
         self._group.commit({place: first for place, (first, _) in plan.ranges.items()}, plan.text())  # 1
         self._insert(plan, batch)  # 2
         self._group.commit({place: end for place, (_, end) in plan.ranges.items()})  # 3
+        self.health.batch_s.observe(time.perf_counter() - began)
         self._crash("after_commit")
 
     def _finish(self) -> None:
@@ -204,21 +197,24 @@ class Sink:
             rows.add(arrived, message)
             touched.add(message)
         self._crash("before_insert")
+        inserted: dict[str, int] = {}
         for name, table in rows.tables():
             self._with_store(partial(self._store.insert, name, table, token))
+            inserted[name] = table.num_rows
             self._crash("during")
         self._with_store(partial(touched.settle, self._store, plan.text()))
         self._crash("after_insert")
         self.counts.batches += 1
         self.counts.records += len(batch)
-        self.counts.rows += rows.count
+        self.counts.rows.update(inserted)
 
     def _with_store(self, call: Callable[[], None]) -> None:
         """Call until the store has answered."""
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return call()
+                call()
+                return self.health.answered()
             except RetryError as error:
                 self._wait(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
@@ -227,5 +223,6 @@ class Sink:
         """Stay in the group and take nothing while the other side is away."""
         if self._stop():
             raise Stopping
+        self.health.waits(error)
         self._group.tell(f"waiting: {error}")
         self._group.idle(pause)

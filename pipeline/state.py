@@ -87,7 +87,7 @@ class Snapshots:
             raise StateUnreadable(
                 f"the state of partition {partition} was written by version {sorted(others)} of the engine, this is "
                 f"version {engine}: run the release that wrote it. {REMEDY}"
-            )
+            ).at(partition=partition)
         self._covers = {address: record.cover for address, record in best.items()}
         self._layouts = sorted({layout for layout, _ in best})
         self.found = bool(best)
@@ -113,7 +113,9 @@ class Snapshots:
                 engine.restore(machine, unpack(packed))
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 where = f"machine {machine!r} in partition {self.partition}"
-                raise StateUnreadable(f"the saved state of {where} is damaged: {error!r}. {REMEDY}") from None
+                raise StateUnreadable(f"the saved state of {where} is damaged: {error!r}. {REMEDY}").at(
+                    machine=machine, partition=self.partition
+                ) from None
 
     def renew(self, engine: Machines, cover: int, whole: bool = False) -> list[StateRecord]:
         """Records to save now that everything before `cover` is folded and its results are stored.

@@ -58,6 +58,7 @@ PINNED: dict[Callable[..., Any], str] = {
     MethodQueue._process_enqueued: "3488d5b16ac8",
     GroupCoordinator.check_errors: "c67ee34a37d9",
     GroupCoordinator.need_rejoin: "40a8e580883b",
+    GroupCoordinator.coordinator_dead: "98a0dfe85794",
     SubscriptionState.reassignment_in_progress.fget: "8281e4c792df",
 }
 
@@ -79,6 +80,11 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
             return False
         state = client._subscription
         return not (state.reassignment_in_progress or client._coordinator.need_rejoin(state.subscription))
+
+    def reached(self) -> bool:
+        """Whether Kafka has answered lately as this group's coordinator; aiokafka forgets one that does not."""
+        coordinator = getattr(self._thread._consumer, "_coordinator", None)
+        return getattr(coordinator, "coordinator_id", None) is not None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Position every assigned partition at the worker's own start (Faust calls this after each assignment)."""

@@ -13,6 +13,7 @@ import click
 import pytest
 
 from pipeline.cli import COMMANDS, module
+from pipeline.cli.metrics import markdown as metrics_table
 from pipeline.cli.settings import markdown
 from pipeline.settings import TABLE
 
@@ -181,9 +182,11 @@ def test_nothing_of_one_machine_is_in_the_tree() -> None:
     assert found == []
 
 
-def test_the_documentation_names_every_setting_and_command() -> None:
+def test_the_documentation_names_every_setting_metric_and_command() -> None:
     table = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert table == markdown(), "run: openoee settings --markdown > docs/settings.md"
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert metrics_table() in operations, "put the output of `openoee metrics --markdown` there"
     texts = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     words = "\n".join(path.read_text(encoding="utf-8") for path in texts)
     assert [name for name in COMMANDS if f"openoee {name}" not in words] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import import_module
 
@@ -33,6 +34,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "topics": "create, check and describe the Kafka topics",
     "schemas": "list, check and register the Avro schemas",
     "settings": "list every setting: flag, environment variable, default, meaning",
+    "metrics": "list every metric: name, kind, labels, unit, meaning",
 }
 
 
@@ -72,5 +74,10 @@ def main() -> None:
     try:
         cli(prog_name="openoee")
     except OpenOeeError as error:
-        click.echo(f"openoee: {error}", err=True)
+        from pipeline import logs
+
+        if logs.is_json():
+            logging.getLogger("openoee").error("%s", error, extra=dict(error.place))
+        else:
+            click.echo(f"openoee: {logs.hidden(str(error))}", err=True)
         sys.exit(error.exit_code)

@@ -101,9 +101,16 @@ def _start(stack: Stack, values: Settings, with_kafka: bool) -> None:
         if with_kafka:
             topics.ensure(values)
     if with_kafka:
-        for name, verb in (*((worker, "worker") for worker in WORKERS), ("sink", "sink")):
+        for number, (name, verb) in enumerate((*((worker, "worker") for worker in WORKERS), ("sink", "sink"))):
             if stack.supervisor.alive(name) is None:
-                stack.supervisor.spawn(name, [sys.executable, "-m", "pipeline", verb], values.environment())
+                command = [sys.executable, "-m", "pipeline", verb]
+                stack.supervisor.spawn(name, command, _environment(values, number + 1))
+
+
+def _environment(values: Settings, number: int) -> dict[str, str]:
+    """Settings of one of the processes: each with a metrics port of its own, if there are to be any."""
+    port = values.int("metrics_port")
+    return values.environment() | ({"OPENOEE_METRICS_PORT": str(port + number)} if port else {})
 
 
 def _through_kafka(stack: Stack, values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
@@ -112,7 +119,7 @@ def _through_kafka(stack: Stack, values: Settings, site: str, seed: int, hours: 
 
     arguments = ["simulate", "--site", site, "--seed", str(seed), "--hours", str(hours)]
     arguments += ["--live", "--timezone", "awake", "--truth", str(folder)]
-    stack.supervisor.spawn("plant", [sys.executable, "-m", "pipeline", *arguments], values.environment())
+    stack.supervisor.spawn("plant", [sys.executable, "-m", "pipeline", *arguments], _environment(values, 0))
     truth = folder / "oee_facts.parquet"
     with step(f"{hours:g} hours of 12 machines into Kafka") as progress:
         _wait(stack, ("plant",), lambda: truth.exists(), lambda: progress("simulating"))

@@ -27,7 +27,7 @@ EXAMPLE = (
     metavar="FILE",
     help="Append a line per acknowledged record: machine, source, sequence, partition, offset.",
 )
-@settings.options("kafka", "topic_prefix", "registry")
+@settings.options("kafka", "topic_prefix", "registry", "metrics_port", "metrics_host", "log_format")
 def command(
     factory: str | None, speed: float | None, realtime: bool, journal: Path | None, **given: Any
 ) -> None:  # fmt: skip
@@ -38,15 +38,17 @@ def command(
     import getpass
     import time
 
-    from pipeline import factory_apply
+    from pipeline import endpoint, factory_apply, logs
     from pipeline.cli.files import Reading
     from pipeline.codec import Codec
     from pipeline.factory import load as load_factory
-    from pipeline.producer import TelemetryProducer
+    from pipeline.producer import ProducerHealth, TelemetryProducer
 
     names = ("adapter", "mappings", "devices", "machine", "refused", "files")
     reading = Reading(**{name: given.pop(name) for name in names})
     values = settings.load(given)
+    logs.setup(values)
+    click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
     codec = Codec.agreed(values["registry"])
     pace = Pace(1.0 if realtime else speed)
     if factory:
@@ -59,6 +61,7 @@ def command(
                 click.echo(f"          {machine} is not in {factory}: it gets no OEE", err=True)
     began = time.monotonic()
     with TelemetryProducer(values, codec, journal) as producer:
+        health.producer = producer
         for message in reading:
             pace.wait(message)
             producer.send(message)

@@ -48,7 +48,10 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
     "(planted; value: its size), factory.yaml."))  # fmt: skip
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Append a line per acknowledged record: machine, source, sequence, partition, offset.")  # fmt: skip
-@settings.options("kafka", "topic_prefix", "registry", "lateness_s", "frame_ms", "window_s")
+@settings.options(
+    "kafka", "topic_prefix", "registry", "lateness_s", "frame_ms", "window_s", "metrics_port", "metrics_host",
+    "log_format",
+)  # fmt: skip
 def command(
     site: str, machines: int, seed: int, start: str | None, hours: float, timezone: str, live: bool,
     speed: float | None, signal_period: float, dirt: str, truth: Path | None, journal: Path | None, **flags: Any,
@@ -59,15 +62,18 @@ def command(
     """
     import time
 
+    from pipeline import endpoint, logs
     from pipeline.codec import Codec
     from pipeline.core.plant import Plant
     from pipeline.core.plant_layout import Habits
     from pipeline.core.truth import decided_until
     from pipeline.factory import Factory
     from pipeline.factory_apply import apply
-    from pipeline.producer import TelemetryProducer
+    from pipeline.producer import ProducerHealth, TelemetryProducer
 
     values = settings.load(flags)
+    logs.setup(values)
+    click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
     frame_ms = FRAME_MS if speed is None else max(1000, min(FRAME_MS, int(speed) * 1000))
     mess, frame_ms = read_dirt(dirt, frame_ms, values.int("lateness_s") * 1000)
     now = time.time_ns() // 1_000_000
@@ -84,6 +90,7 @@ def command(
     )
     stop = stop_signal()
     with TelemetryProducer(values, codec, journal) as producer:
+        health.producer = producer
         _send_history(plant, producer, end, frame_ms, speed, stop)
         if truth is not None:
             known_until = decided_until(plant, plant.at) if live else plant.at

@@ -10,7 +10,8 @@ from pipeline.settings import load, options
 @click.command(epilog="Example:  openoee sink --kafka 127.0.0.1:9092 --store http://127.0.0.1:8123")
 @options(
     "kafka", "registry", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database",
-    "home", "max_future_s", "sink_rows", "sink_mb", "sink_ms", "session_s",
+    "home", "max_future_s", "sink_rows", "sink_mb", "sink_ms", "session_s", "metrics_port",
+    "metrics_host", "log_format",
 )  # fmt: skip
 @click.option("--accept-loss", is_flag=True, help="Go on where records are gone from Kafka; says how many.")
 def command(accept_loss: bool, **flags: str | None) -> None:
@@ -21,27 +22,24 @@ def command(accept_loss: bool, **flags: str | None) -> None:
     """
     import logging
     import signal
-    import sys
     import threading
 
-    from pipeline import topics
+    from pipeline import endpoint, logs, topics
     from pipeline.sink import Sink
 
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr, force=True
-    )
-    logging.getLogger("openoee").setLevel(logging.INFO)
+    settings = load(flags)
+    logs.setup(settings)
+    log = logging.getLogger("openoee.sink")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = load(flags)
     topics.check(settings)
     sink = Sink(settings, stop.is_set, accept_loss)
-    logging.getLogger("openoee.sink").info("writing into %s of %s", settings["database"], settings["store"])
+    click.get_current_context().with_resource(endpoint.served(settings, sink.health))
+    log.info("writing into %s of %s", settings["database"], settings["store"])
     sink.run()
     done = sink.counts
-    click.echo(
-        f"{done.records:,} records, {done.rows:,} rows in {done.batches:,} batches; {done.repeated} batches of before"
-        f" finished, {done.parked} records parked",
-        err=True,
-    )
+    log.info(
+        "%d records, %d rows in %d batches; %d batches of before finished, %d records parked",
+        done.records, done.rows.total(), done.batches, done.repeated, done.parked.total(),
+    )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.burst import Burst
 from pipeline.core.machine import Machine
 from pipeline.core.model import Control, Emitted, Record, Tick
-from pipeline.core.settings import EngineSettings
+from pipeline.core.settings import Clock, EngineSettings, stopped
 
 __all__ = ["ENGINE_VERSION", "OLDEST_VERSION", "Engine", "EngineSettings"]
 
@@ -17,10 +17,13 @@ OLDEST_VERSION = 1  # of those that are read; a worker refuses older and newer o
 
 
 class Engine:
-    """All machines of one partition. One machine's rows never depend on another's records, nor on batch borders."""
+    """All machines of one partition. One machine's rows never depend on another's records, nor on batch borders.
 
-    def __init__(self, settings: EngineSettings) -> None:
-        self.settings = settings
+    `clock` (seconds) only tells how long the detectors took; no row depends on it.
+    """
+
+    def __init__(self, settings: EngineSettings, clock: Clock = stopped) -> None:
+        self.settings, self._clock = settings, clock
         self.changed: set[str] = set()
         self._machines: dict[str, Machine] = {}
 
@@ -35,7 +38,7 @@ class Engine:
             name = record.machine if isinstance(record, Burst) else record.message.machine
             machine = self._machines.get(name)
             if machine is None:
-                machine = self._machines[name] = Machine(name, self.settings)
+                machine = self._machines[name] = Machine(name, self.settings, self._clock)
             if isinstance(record, Burst):
                 machine.fold_burst(record, emitted)
             else:
@@ -61,7 +64,7 @@ class Engine:
 
     def restore(self, machine: str, snapshot: dict[str, Any]) -> None:
         """Put a machine into the state of a snapshot of OLDEST_VERSION to ENGINE_VERSION."""
-        restored = self._machines[machine] = Machine.unpack(machine, self.settings, snapshot)
+        restored = self._machines[machine] = Machine.unpack(machine, self.settings, snapshot, self._clock)
         going_on = restored.windows.going_on
         if going_on is not None and "area" not in snapshot["windows"]["going_on"]:  # version 1 had none: it goes on
             going_on.area = restored.history.timeline.config(going_on.start).config.area

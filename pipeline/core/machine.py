@@ -28,7 +28,7 @@ from pipeline.core.model import (
 )
 from pipeline.core.scoring import Scorer
 from pipeline.core.seen import Seen
-from pipeline.core.settings import EngineSettings
+from pipeline.core.settings import Clock, EngineSettings, stopped
 from pipeline.core.windows import Windows
 
 LONGEST_SILENCE_MS = 40 * 86_400_000  # windows of a longer silence are not filled in: they would all say "no data"
@@ -47,8 +47,8 @@ class Machine:
     of the record that caused it, made strictly rising: the same key and `known_at` always carry the same content.
     """
 
-    def __init__(self, name: str, settings: EngineSettings) -> None:
-        self.name, self.settings = name, settings
+    def __init__(self, name: str, settings: EngineSettings, clock: Clock = stopped) -> None:
+        self.name, self.settings, self._clock = name, settings, clock
         self.history, self.seen, self.scorer = History(name), Seen(), Scorer()
         self.windows = Windows(self.history, settings, self._version)
         self.newest = 0  # newest event time; 0: none yet
@@ -267,10 +267,12 @@ class Machine:
             self._score(emitted)
 
     def _score(self, emitted: Emitted) -> None:
+        began = self._clock()
         config = self.history.timeline.config(self.watermark).config
         for flag in self.scorer.score(self.watermark, self._arrived, self.history):
             flag.machine, flag.site, flag.line, flag.known_at = self.name, config.site, config.line, self._version()
             emitted.anomalies.append(flag)
+        emitted.detector_s += self._clock() - began
 
     # Snapshots
 
@@ -285,8 +287,8 @@ class Machine:
         }
 
     @classmethod
-    def unpack(cls, name: str, settings: EngineSettings, packed: dict[str, Any]) -> Machine:
-        machine = cls(name, settings)
+    def unpack(cls, name: str, settings: EngineSettings, packed: dict[str, Any], clock: Clock = stopped) -> Machine:
+        machine = cls(name, settings, clock)
         for plain in PLAIN:
             setattr(machine, plain, packed[plain])
         machine.history = machine.windows.history = History.unpack(name, packed["history"])

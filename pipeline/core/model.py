@@ -276,9 +276,13 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Emitted:
-    """What a fold gives: rows for the topics oee, intervals, anomalies and dead-letters, in order per machine."""
+    """What a fold gives: rows for the topics oee, intervals, anomalies and dead-letters, in order per machine.
+
+    `detector_s`: seconds that the detectors took, by the clock that the engine was given.
+    """
 
     facts: list[OeeFact] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
     anomalies: list[Anomaly] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    detector_s: float = 0.0

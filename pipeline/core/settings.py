@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Clock = Callable[[], float]
+
+
+def stopped() -> float:
+    """A clock that stands still, for callers who do not ask how long things take."""
+    return 0.0
 
 
 @dataclass(frozen=True)
