@@ -60,7 +60,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("frame_ms", 1000, "milliseconds after which a producer closes a frame", 1),
     Setting("spool", "", "folder where a producer keeps records until Kafka has them; empty: none"),
     Setting("spool_mb", 1024, "megabytes of records that a spool may hold; when it is full the source waits", 8),
-    Setting("spool_sync_ms", 1000, "milliseconds of records that a power cut may take from a spool; 0: none, slower", 0),
+    Setting("spool_sync_ms", 1000, "milliseconds of records that a power cut may take out of a spool; 0: none", 0),
     Setting("sink_rows", 200_000, "rows after which the sink inserts a batch", 1),
     Setting("sink_mb", 64, "megabytes of records after which the sink inserts a batch", 1),
     Setting("sink_ms", 200, "milliseconds after which the sink inserts a batch", 1),

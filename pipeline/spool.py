@@ -1,6 +1,6 @@
 """A bounded queue of records on disk: appended, read and acknowledged in one order, across kills of its process.
 
-<folder>/00000001.spool ...   entries (`spool_entry.py`), each file begun by one process and never appended to by another
+<folder>/00000001.spool ...   entries (`spool_entry.py`); each file is begun by one process and written by no other
 <folder>/position             what is acknowledged: segment, offset, check; an old one costs repeats, never a record
 <folder>/topic, lock          what the records are for; the process that has the folder
 <folder>/set-aside/           bytes that were found damaged, named by segment and offset

@@ -47,32 +47,38 @@ def test_without_a_broker_everything_is_kept_for_the_next_start(
     away: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    with (
-        pytest.raises(BrokerUnavailable, match=r"has not acknowledged 4 records; they are safe in the spool"),
-        SpooledProducer(away, Echo(), timeout_s=0.3) as producer,
-    ):
-        for sequence in range(3):
-            producer.send(frame(sequence))
-        producer.send(Control("m1", "end", 0, "test", EndOfSource("s", 0)))
-        producer.settle()
-        with pytest.raises(SpoolUnusable, match="in use by process"):
-            SpooledProducer(away, Echo()).__enter__()
-        assert (producer.sent, producer.acknowledged) == (4, 0)
-        assert producer.spool.fill.records == 4
+
+    def sends() -> None:
+        with SpooledProducer(away, Echo(), timeout_s=0.3) as producer:
+            for sequence in range(3):
+                producer.send(frame(sequence))
+            producer.send(Control("m1", "end", 0, "test", EndOfSource("s", 0)))
+            producer.settle()
+            with pytest.raises(SpoolUnusable, match="in use by process"):
+                SpooledProducer(away, Echo()).__enter__()
+            assert (producer.sent, producer.acknowledged, producer.spool.fill.records) == (4, 0, 4)
+
+    with pytest.raises(BrokerUnavailable, match=r"has not acknowledged 4 records; they are safe in the spool"):
+        sends()
     assert "does not answer: going on, records wait in the spool" in caplog.text
-    with pytest.raises(BrokerUnavailable), SpooledProducer(away, Echo(), timeout_s=0.3) as producer:
-        assert producer.spool.left_over == 4
+    producer = SpooledProducer(away, Echo(), timeout_s=0.3)
+    with pytest.raises(BrokerUnavailable), producer:
+        producer.serve()
+    assert producer.spool.left_over == 4
     assert "4 records of before are sent first" in caplog.text
+
+
+def send(producer: SpooledProducer, frames: int) -> None:
+    with producer:
+        for sequence in range(frames):
+            producer.send(frame(sequence))
 
 
 def test_a_source_that_cannot_wait_is_told_that_the_spool_is_full(away: Settings) -> None:
     producer = SpooledProducer(away, Echo(100_000), timeout_s=0.3, give_up=lambda: True)
-    taken = 0
-    with pytest.raises(SpoolFull, match=r"this record was not taken, 83 wait for Kafka"), producer:
-        while True:
-            producer.send(frame(taken))
-            taken += 1
-    assert taken == producer.sent == producer.spool.records == 83
+    with pytest.raises(SpoolFull, match=r"this record was not taken, 83 wait for Kafka"):
+        send(producer, 100)
+    assert producer.sent == producer.spool.records == 83
 
 
 def test_a_source_that_can_wait_waits_until_it_is_told_to_stop(
@@ -85,14 +91,10 @@ def test_a_source_that_can_wait_waits_until_it_is_told_to_stop(
         asked += 1
         return asked == 5
 
-    with (
-        pytest.raises(SpoolFull),
-        SpooledProducer(away, Echo(1_000_000), timeout_s=0.3, give_up=stop_at_the_fifth_question) as producer,
-    ):
-        for sequence in range(9):
-            producer.send(frame(sequence))
-    assert asked == 5
-    assert producer.sent == 8
+    producer = SpooledProducer(away, Echo(1_000_000), timeout_s=0.3, give_up=stop_at_the_fifth_question)
+    with pytest.raises(SpoolFull):
+        send(producer, 9)
+    assert (asked, producer.sent) == (5, 8)
     assert caplog.text.count("the source waits until Kafka has taken records") == 1
 
 

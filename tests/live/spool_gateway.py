@@ -1,6 +1,6 @@
-"""A gateway for the spool's trials: a seeded load through the spool until SIGTERM, and its own account of what was taken.
+"""A gateway for trials of the spool: a seeded load until SIGTERM, and its own account of what was taken.
 
-    python spool_gateway.py EPOCH ACCOUNT      settings from the environment
+python spool_gateway.py EPOCH ACCOUNT      settings from the environment
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def load_of(epoch: int) -> Callable[[int], Frame]:
         times = at + np.arange(rng.randint(100, 300))
         values = np.array([[rng.random() for _ in times]])
         states = [StateChange(at, "running")] if sequence == 0 else []
-        return Frame(f"m{machine}", "plc", epoch, sequence, at, states=states, signals=[SignalBlock(times, ["x"], values)])
+        return Frame(
+            f"m{machine}", "plc", epoch, sequence, at, states=states, signals=[SignalBlock(times, ["x"], values)]
+        )
 
     return frame
 

@@ -1,4 +1,4 @@
-"""Kafka away, the gateway killed meanwhile: everything that `send` took is in the topic, in order; the disk is bounded."""
+"""Kafka away, the gateway killed meanwhile: all that `send` took is in the topic, in order; the disk is bounded."""
 
 from __future__ import annotations
 
@@ -169,9 +169,14 @@ def test_a_record_that_kafka_refuses_is_set_aside_and_the_others_arrive(stack: L
             assert isinstance(message, Frame)
             return os.urandom(30_000) if message.sequence == 5 else b"%d" % message.sequence
 
-    with pytest.raises(DeliveryFailed, match="Kafka refused 1 records"), SpooledProducer(settings, Sized()) as producer:
-        for sequence in range(20):
-            producer.send(Frame("m1", "plc", 1, sequence, 0))
+    def sends(producer: SpooledProducer) -> None:
+        with producer:
+            for sequence in range(20):
+                producer.send(Frame("m1", "plc", 1, sequence, 0))
+
+    producer = SpooledProducer(settings, Sized())
+    with pytest.raises(DeliveryFailed, match="Kafka refused 1 records"):
+        sends(producer)
     held = {int(message.value()) for message in read(settings, "telemetry")}
     assert held == {number for number in range(20) if number != 5}
     (kept,) = (tmp_path / "set-aside").iterdir()
