@@ -281,7 +281,7 @@ class SpooledProducer(TelemetryProducer):
         self._lock.notify_all()
 
     def _begin_again(self, error: KafkaError, sent: _Sent, address: bytes) -> None:
-        """A new client for what is not acknowledged; fewer records at a time, until one that is refused stands alone."""
+        """A new client for what is not acknowledged; fewer records at a time, until a refused one stands alone."""
         self._producer.purge()
         self._producer.flush(PURGE_S)
         self._take_in()

@@ -161,7 +161,8 @@ def test_a_record_that_kafka_refuses_is_set_aside_and_the_others_arrive(stack: L
     topics.ensure(settings)
     limit = ConfigEntry("max.message.bytes", "20000", incremental_operation=AlterConfigOpType.SET)
     where = ConfigResource(ResourceType.TOPIC, settings.topic("telemetry"), incremental_configs=[limit])
-    for done in AdminClient({"bootstrap.servers": settings["kafka"]}).incremental_alter_configs([where]).values():
+    admin = AdminClient({"bootstrap.servers": settings["kafka"]})
+    for done in admin.incremental_alter_configs([where]).values():
         done.result(30)
 
     class Sized:
