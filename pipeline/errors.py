@@ -4,7 +4,8 @@ OpenOeeError                exit code 1; the message says what happened, where, 
 |- RetryError               the other side is away or busy: wait and do the same again
 |  |- BrokerUnavailable
 |  |- StoreUnavailable
-|  `- RegistryUnavailable
+|  |- RegistryUnavailable
+|  `- SpoolFull             no room for another record until Kafka has taken some
 |- ParkError                this one record cannot be used: dead letter, the line goes on
 |  |- UndecodableRecord     bytes that are no valid Avro of a known schema
 |  `- UnknownSchema         a schema id that neither the bundle nor the registry knows
@@ -16,6 +17,7 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- SchemaMismatch        registry and bundle disagree
    |- TopicMismatch         a topic is missing or has another shape than the line needs
    |- DeliveryFailed        a record could not be stored in Kafka
+   |- SpoolUnusable         the folder of a spool is in use, of another line, or its disk fails
    |- LogHole               records that were never read are gone from the log
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
@@ -57,6 +59,10 @@ class StoreUnavailable(RetryError):
 
 class RegistryUnavailable(RetryError):
     """The schema registry does not answer."""
+
+
+class SpoolFull(RetryError):
+    """The spool of a producer has no room for another record until Kafka has taken some."""
 
 
 class ParkError(OpenOeeError):
@@ -114,6 +120,10 @@ class TopicMismatch(StopError):
 
 class DeliveryFailed(StopError):
     """Kafka did not take a record."""
+
+
+class SpoolUnusable(StopError):
+    """The folder of a spool is in use by another process, of another line, or its disk fails."""
 
 
 class LogHole(StopError):

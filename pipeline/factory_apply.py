@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -10,12 +11,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from pipeline.archive import keep
 from pipeline.codec import Codec, FactoryFile
-from pipeline.errors import BrokerUnavailable, FactoryFileError, TopicMismatch, UsageError
+from pipeline.errors import BrokerUnavailable, DeliveryFailed, FactoryFileError, TopicMismatch, UsageError
 from pipeline.factory import Factory, archive, changes, controls, loads
 from pipeline.factory_calendar import MOMENTS, moment_ms
 from pipeline.producer import TelemetryProducer
 from pipeline.settings import Settings
 
+log = logging.getLogger("openoee.factory")
 ANSWER_S = 15.0
 
 
@@ -71,6 +73,26 @@ def apply(factory: Factory, settings: Settings, codec: Codec, issued: int, by: s
         producer.flush()
     record = archive(factory, issued, by, effective)
     keep("factory", record.site, record, settings, codec)
+    return len(factory.machines)
+
+
+def announce(
+    producer: TelemetryProducer, factory: Factory, settings: Settings, codec: Codec, issued: int, by: str
+) -> int:
+    """As `apply`, from always on, ahead of what `producer` sends; with a spool Kafka may be away.
+
+    Then the archive, which serves the next `openoee factory apply` alone, is left out, and that is told.
+    """
+    if not settings["spool"]:
+        return apply(factory, settings, codec, issued, by, 0)
+    for control in controls(factory, issued, by, 0):
+        producer.send(control)
+    producer.settle()
+    record = archive(factory, issued, by, 0)
+    try:
+        keep("factory", record.site, record, settings, codec)
+    except DeliveryFailed as error:
+        log.warning("the factory file of %s is on its way, but: %s", record.site, error)
     return len(factory.machines)
 
 

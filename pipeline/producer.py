@@ -74,17 +74,23 @@ class TelemetryProducer:
         )
 
     def __enter__(self) -> TelemetryProducer:
+        self._require_topic()
+        self._open_journal()
+        return self
+
+    def _require_topic(self) -> None:
         try:
             topic = self._producer.list_topics(self._topic, timeout=min(self._timeout_s, 10)).topics.get(self._topic)
         except KafkaException as error:
             raise self._away(error.args[0]) from None
         if topic is None or topic.error is not None:
             raise TopicMismatch(f"Kafka at {self._kafka} has no topic {self._topic}: run `openoee topics` first")
+
+    def _open_journal(self) -> None:
         if self._journal_path is not None:
             self._journal = self._journal_path.open("a", encoding="utf-8")
             if not self._journal.tell():
                 self._journal.write(JOURNAL_HEADER)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -95,17 +101,14 @@ class TelemetryProducer:
             else:
                 self._producer.flush(5)
         finally:
-            if self._journal is not None:
-                self._sync_journal()
-                self._journal.close()
-                self._journal = None
+            self._close_journal()
 
     def send(self, message: Frame | Control) -> None:
         """Hands one record over; it is safe after the next `flush`. Raises what `flush` raises, as soon as known."""
         if self._first_error is not None:
             raise self._failure()
         body = self._codec.encode(message)
-        delivered = partial(self._delivered, _address(message))
+        delivered = partial(self._delivered, address_of(message))
         key = message.machine.encode()
         while True:
             try:
@@ -117,10 +120,7 @@ class TelemetryProducer:
                     raise self._failure() from None
             except KafkaException as error:
                 raise self._refused(error.args[0], message, len(body)) from None
-        self.sent += 1
-        self.bytes += len(body)
-        if isinstance(message, Frame):
-            self.values += sum(block.values.size for block in message.signals)
+        self._count(message, body)
         if self.sent % POLL_EVERY == 0:
             self._producer.poll(0)
 
@@ -136,6 +136,10 @@ class TelemetryProducer:
             raise self._failure()
         if left:
             raise self._away(KafkaError(KafkaError._TIMED_OUT))
+
+    def settle(self) -> None:
+        """Returns when everything sent is safe: without a spool, when Kafka has it. Raises what `flush` raises."""
+        self.flush()
 
     def serve(self) -> None:
         """Takes in what Kafka acknowledged; for senders that pause. Raises what `flush` raises, as soon as known."""
@@ -153,28 +157,43 @@ class TelemetryProducer:
             return f"Kafka at {self._kafka} does not answer ({error.args[0].str()})"
         return ""
 
+    def _count(self, message: Frame | Control, body: bytes) -> None:
+        self.sent += 1
+        self.bytes += len(body)
+        if isinstance(message, Frame):
+            self.values += sum(block.values.size for block in message.signals)
+
     def _delivered(self, address: str, error: KafkaError | None, stored: Message) -> None:
         if error is None:
             self.acknowledged += 1
-            if self._journal is not None:
-                self._journal.write(f"{address}\t{stored.partition()}\t{stored.offset()}\n")
+            self._note(address, stored)
             return
         self.failed += 1
         if self._first_error is None:
             self._first_error = error
             self._first_failed = address
 
+    def _note(self, address: str, stored: Message) -> None:
+        if self._journal is not None:
+            self._journal.write(f"{address}\t{stored.partition()}\t{stored.offset()}\n")
+
     def _sync_journal(self) -> None:
         if self._journal is not None:
             self._journal.flush()
             os.fsync(self._journal.fileno())
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._sync_journal()
+            self._journal.close()
+            self._journal = None
 
     def _failure(self) -> OpenOeeError:
         assert self._first_error is not None
         if self._first_error.code() in AWAY:
             return self._away(self._first_error)
         if self._first_error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return _too_large(self._first_failed, None)
+            return too_large(self._first_failed, None)
         return DeliveryFailed(
             f"Kafka at {self._kafka} did not store {self._counts()}: {self._first_error.str()}; "
             f"the first one was {self._first_failed!r}"
@@ -192,18 +211,18 @@ class TelemetryProducer:
 
     def _refused(self, error: KafkaError, message: Frame | Control, size: int) -> OpenOeeError:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return _too_large(_address(message), size)
-        return DeliveryFailed(f"{self._topic}: {error.str()}; the record was {_address(message)!r}")
+            return too_large(address_of(message), size)
+        return DeliveryFailed(f"{self._topic}: {error.str()}; the record was {address_of(message)!r}")
 
 
-def _address(message: Frame | Control) -> str:
+def address_of(message: Frame | Control) -> str:
     """Machine, source, epoch and sequence of a frame, tab-separated; a control's source is its id, sequence -1."""
     if isinstance(message, Frame):
         return f"{message.machine}\t{message.source}\t{message.epoch}\t{message.sequence}"
     return f"{message.machine}\tcontrol {message.id}\t{message.issued}\t-1"
 
 
-def _too_large(address: str, size: int | None) -> DeliveryFailed:
+def too_large(address: str, size: int | None) -> DeliveryFailed:
     machine, source, _, sequence = address.split("\t")
     length = "" if size is None else f" of {size:,} bytes"
     return DeliveryFailed(

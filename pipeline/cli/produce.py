@@ -9,6 +9,7 @@ import click
 
 from pipeline import settings
 from pipeline.cli.files import file_options
+from pipeline.cli.spooling import SPOOL, echo_spool, producer_of
 
 EXAMPLE = (
     "Example: openoee produce --adapter shdr --mapping deploy/examples/mazak01.mapping.yaml --devices Devices.xml "
@@ -27,13 +28,14 @@ EXAMPLE = (
     metavar="FILE",
     help="Append a line per acknowledged record: machine, source, sequence, partition, offset.",
 )
-@settings.options("kafka", "topic_prefix", "registry", "metrics_port", "metrics_host", "log_format")
+@settings.options("kafka", "topic_prefix", "registry", "metrics_port", "metrics_host", "log_format", *SPOOL)
 def command(
     factory: str | None, speed: float | None, realtime: bool, journal: Path | None, **given: Any
 ) -> None:  # fmt: skip
     """Read FILES through an adapter and send their telemetry to Kafka; the same file sent twice counts once.
 
-    Prints what was read, used, ignored and refused, and how many records Kafka acknowledged.
+    Prints what was read, used, ignored and refused, and how many records Kafka acknowledged. With --spool Kafka may be
+    away: records wait on disk, and reading waits while the spool is full.
     """
     import getpass
     import time
@@ -42,7 +44,7 @@ def command(
     from pipeline.cli.files import Reading
     from pipeline.codec import Codec
     from pipeline.factory import load as load_factory
-    from pipeline.producer import ProducerHealth, TelemetryProducer
+    from pipeline.producer import ProducerHealth
 
     names = ("adapter", "mappings", "devices", "machine", "refused", "files")
     reading = Reading(**{name: given.pop(name) for name in names})
@@ -51,23 +53,24 @@ def command(
     click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
     codec = Codec.agreed(values["registry"])
     pace = Pace(1.0 if realtime else speed)
-    if factory:
-        plant = load_factory(factory)
-        now = time.time_ns() // 1_000_000
-        told = factory_apply.apply(plant, values, codec, now, getpass.getuser(), 0)
-        click.echo(f"factory   {told:>12,} machines of {plant.site} told")
-        for machine in reading.machines:
-            if machine not in plant.machines:
-                click.echo(f"          {machine} is not in {factory}: it gets no OEE", err=True)
-    began = time.monotonic()
-    with TelemetryProducer(values, codec, journal) as producer:
+    plant = load_factory(factory) if factory else None
+    with producer_of(values, codec, journal) as producer:
         health.producer = producer
+        if plant:
+            now = time.time_ns() // 1_000_000
+            told = factory_apply.announce(producer, plant, values, codec, now, getpass.getuser())
+            click.echo(f"factory   {told:>12,} machines of {plant.site} told")
+            for machine in reading.machines:
+                if machine not in plant.machines:
+                    click.echo(f"          {machine} is not in {factory}: it gets no OEE", err=True)
+        began = time.monotonic()
         for message in reading:
             pace.wait(message)
             producer.send(message)
         producer.flush()
         seconds = time.monotonic() - began
         reading.echo()
+        echo_spool(producer)
         click.echo(
             f"sent      {producer.sent:>12,} records, {producer.acknowledged:,} acknowledged, "
             f"{producer.bytes / 1e6:,.1f} MB in {seconds:.1f} s"

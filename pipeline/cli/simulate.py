@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import settings
+from pipeline.cli.spooling import SPOOL, echo_spool, producer_of
 
 if TYPE_CHECKING:
     from threading import Event
@@ -50,7 +51,7 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
               help="Append a line per acknowledged record: machine, source, sequence, partition, offset.")  # fmt: skip
 @settings.options(
     "kafka", "topic_prefix", "registry", "lateness_s", "frame_ms", "window_s", "metrics_port", "metrics_host",
-    "log_format",
+    "log_format", *SPOOL,
 )  # fmt: skip
 def command(
     site: str, machines: int, seed: int, start: str | None, hours: float, timezone: str, live: bool,
@@ -59,6 +60,7 @@ def command(
     """Simulate a plant: states, parts, orders, wear, signals, alarms, faults; with its factory file and its truth.
 
     Sends the factory file first, then the history as fast as Kafka takes it, then, without --live, the end of source.
+    With --spool Kafka may be away: records wait on disk.
     """
     import time
 
@@ -68,8 +70,8 @@ def command(
     from pipeline.core.plant_layout import Habits
     from pipeline.core.truth import decided_until
     from pipeline.factory import Factory
-    from pipeline.factory_apply import apply
-    from pipeline.producer import ProducerHealth, TelemetryProducer
+    from pipeline.factory_apply import announce
+    from pipeline.producer import ProducerHealth
 
     values = settings.load(flags)
     logs.setup(values)
@@ -83,15 +85,17 @@ def command(
     plant = Plant(site, seed, begin, machines, habits=habits, dirt=mess, truth=truth is not None)
     factory = Factory.of(site, habits.timezone, plant.machines)
     codec = Codec.agreed(values["registry"])
-    apply(factory, values, codec, now, f"simulate --seed {seed}", 0)
     click.echo(
         f"site      {site}: {machines} machines on {len(plant.lines)} lines, seed {seed}, from {iso(begin)}, "
         f"{habits.timezone}"
     )
     stop = stop_signal()
-    with TelemetryProducer(values, codec, journal) as producer:
+    with producer_of(values, codec, journal, stop.is_set) as producer:
         health.producer = producer
-        _send_history(plant, producer, end, frame_ms, speed, stop)
+        announce(producer, factory, values, codec, now, f"simulate --seed {seed}")
+        finish = producer.flush if truth is not None or not live else producer.settle  # live goes on without Kafka
+        _send_history(plant, producer, end, frame_ms, speed, stop, finish)
+        echo_spool(producer)
         if truth is not None:
             known_until = decided_until(plant, plant.at) if live else plant.at
             write_truth(truth, plant, factory, values.int("window_s") * 1000, known_until)
@@ -109,8 +113,9 @@ def command(
 
 
 def _send_history(
-    plant: Plant, producer: TelemetryProducer, end: int, frame_ms: int, speed: float | None, stop: Event
-) -> None:
+    plant: Plant, producer: TelemetryProducer, end: int, frame_ms: int, speed: float | None, stop: Event,
+    finish: Callable[[], None],
+) -> None:  # fmt: skip
     import time
 
     from pipeline.core.plant_dirt import disturb
@@ -118,6 +123,7 @@ def _send_history(
     began, first = time.monotonic(), plant.at
     progress = Progress(first, end)
     now = time.time_ns() // 1_000_000
+    told = producer.sent
     for frame in disturb(plant.frames(end, frame_ms), plant.dirt, plant.seed, now):
         if speed is not None:
             stop.wait(began + (frame.sent - first) / 1000 / speed - time.monotonic())
@@ -126,12 +132,13 @@ def _send_history(
             return
         producer.send(frame)
         progress.show(plant.at)
-    producer.flush()
+    finish()
     seconds = time.monotonic() - began
     progress.clear()
+    where = "acknowledged" if producer.acknowledged >= producer.sent else "in the spool"
     click.echo(
-        f"history   {(end - first) / 3_600_000:g} h: {producer.sent:,} frames, {producer.values:,} values, "
-        f"{producer.bytes / 1e6:,.1f} MB acknowledged in {seconds:.1f} s"
+        f"history   {(end - first) / 3_600_000:g} h: {producer.sent - told:,} frames, {producer.values:,} values, "
+        f"{producer.bytes / 1e6:,.1f} MB {where} in {seconds:.1f} s"
     )
 
 
