@@ -8,6 +8,7 @@ import sys
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from pipeline.kafka_clients import common
 from pipeline.settings import load
 
 ANSWER_S = 5
@@ -26,7 +27,7 @@ def main(group: str) -> str:
     """Empty when all is well, else what is wrong."""
     settings = load()
     kafka, name = settings["kafka"], settings.topic(group)
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    admin = AdminClient(common(settings))
     try:
         found = admin.describe_consumer_groups([name], request_timeout=ANSWER_S)[name].result()
         members = {str(member.host).lstrip("/") for member in found.members}

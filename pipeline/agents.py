@@ -34,7 +34,7 @@ from pipeline.held import Held
 from pipeline.partition import Counts, Partition, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load
-from pipeline.transport import Transport
+from pipeline.transport import Transport, credentials
 
 STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
 LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
@@ -189,6 +189,7 @@ class Line:
         app = faust.App(
             settings.topic(topics.WORKER_GROUP),
             broker=[f"kafka://{server.strip()}" for server in settings["kafka"].split(",")],
+            broker_credentials=credentials(settings),
             store="memory://",
             datadir=str(settings.home / "faust"),
             web_bind="127.0.0.1",

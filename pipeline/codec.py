@@ -54,6 +54,7 @@ from pipeline.frame_reader import (
 from pipeline.frame_writer import FrameWriter
 from pipeline.registry import Lookup, compare
 from pipeline.row_writer import RowWriter
+from pipeline.settings import Access
 
 log = logging.getLogger("openoee.codec")
 _HEADER = struct.Struct(">BI")
@@ -229,14 +230,14 @@ _RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
 class Codec:
     """Encodes with the newest version of each record; decodes every version of the bundle, and what a registry knows.
 
-    `registry_url` empty: the bundle alone. The registry is asked only about ids that the bundle does not know.
+    No `registry`: the bundle alone. The registry is asked only about ids that the bundle does not know.
     """
 
-    def __init__(self, registry_url: str = "") -> None:
+    def __init__(self, registry: Access | str = "") -> None:
         self._own: dict[str, Any] = {}
         self._writers: dict[type, tuple[bytes, Any, Callable[[Any], Row]]] = {}
         self._readers: dict[int, tuple[str, Any]] = {}
-        self._registry = Lookup(registry_url) if registry_url else None
+        self._registry = Lookup(registry) if registry else None
         newest = schemas.current()
         for version in schemas.bundle():
             parsed = parse_schema(schemas.without_logical_types(version.schema()))
@@ -253,17 +254,17 @@ class Codec:
         self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
 
     @classmethod
-    def agreed(cls, registry_url: str) -> Codec:
+    def agreed(cls, registry: Access | str) -> Codec:
         """A codec for a process that starts: the registry, if there is one, must hold the bundle under its ids.
 
         Raises SchemaMismatch. A registry that is away is no reason to wait: the bundle knows what we write.
         """
-        if registry_url:
+        if registry:
             try:
-                compare(registry_url, schemas.bundle())
+                compare(registry, schemas.bundle())
             except RegistryUnavailable as error:
                 log.warning("%s; going on with the committed schemas, which were not compared", error)
-        return cls(registry_url)
+        return cls(registry)
 
     def encode(self, message: Message) -> bytes:
         """Bytes of a record. Raises ParkError when its values cannot be a record (names, shapes, ranges, types)."""

@@ -16,6 +16,7 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- SchemaMismatch        registry and bundle disagree
    |- TopicMismatch         a topic is missing or has another shape than the line needs
    |- DeliveryFailed        a record could not be stored in Kafka
+   |- AccessRefused         Kafka does not let this user in, or forbids what the line must do
    |- LogHole               records that were never read are gone from the log
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
@@ -102,6 +103,10 @@ class TopicMismatch(StopError):
 
 class DeliveryFailed(StopError):
     """Kafka did not take a record."""
+
+
+class AccessRefused(StopError):
+    """Kafka does not let this user in, or forbids it what it asks for."""
 
 
 class LogHole(StopError):

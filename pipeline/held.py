@@ -32,7 +32,7 @@ class Held:
     def __init__(self, settings: Settings, results: Results, counts: Counts, crash: CrashPoint) -> None:
         self.parts: dict[int, Partition] = {}
         self._settings, self._results, self._counts, self._crash = settings, results, counts, crash
-        self._codec = Codec.agreed(settings["registry"])
+        self._codec = Codec.agreed(settings.registry)
         self._share = Share(settings.float("dead_letter_share"))
         self._reader = LogReader(settings, self._codec)
 

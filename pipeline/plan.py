@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -62,7 +63,7 @@ def cut(ranges: Mapping[Place, tuple[int, int]]) -> Plan:
 
 
 def records(
-    plan: Plan, topics: Mapping[str, str], reach: Mapping[str, str | int], accept_loss: bool = False
+    plan: Plan, topics: Mapping[str, str], reach: Mapping[str, Any], accept_loss: bool = False
 ) -> list[Message]:
     """The records of a plan, read from the log again.
 

@@ -26,6 +26,7 @@ from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.app.base import App
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.streams import Stream
 from faust.tables.recovery import Recovery
 from faust.transport import consumer as base
@@ -34,6 +35,9 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as AiokafkaTransport
 from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
+
+from pipeline import kafka_clients
+from pipeline.settings import Settings
 
 COMMIT_WITHIN_S = 5.0
 GROUP_ERRORS_ALLOWED = 10  # in a row, one a second: after that the group will not come back by itself
@@ -62,6 +66,16 @@ PINNED: dict[Callable[..., Any], str] = {
 }
 
 Starts = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+
+
+def credentials(settings: Settings) -> Credentials | None:
+    """How Faust and aiokafka get into Kafka; None where it is open to all. Raises SettingError."""
+    context = kafka_clients.encrypted(settings)
+    if not kafka_clients.has_user(settings):
+        return SSLCredentials(context) if context is not None else None
+    user, password = kafka_clients.credentials(settings)
+    mechanism = kafka_clients.mechanism(settings)
+    return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
 
 
 def digest(function: Callable[..., Any]) -> str:

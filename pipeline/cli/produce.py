@@ -47,7 +47,7 @@ def command(
     names = ("adapter", "mappings", "devices", "machine", "refused", "files")
     reading = Reading(**{name: given.pop(name) for name in names})
     values = settings.load(given)
-    codec = Codec.agreed(values["registry"])
+    codec = Codec.agreed(values.registry)
     pace = Pace(1.0 if realtime else speed)
     if factory:
         plant = load_factory(factory)

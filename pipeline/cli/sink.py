@@ -9,7 +9,7 @@ from pipeline.settings import load, options
 
 @click.command(epilog="Example:  openoee sink --kafka 127.0.0.1:9092 --store http://127.0.0.1:8123")
 @options(
-    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database",
+    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password_file", "database",
     "home", "max_future_s", "sink_rows", "sink_mb", "sink_ms", "session_s",
 )  # fmt: skip
 @click.option("--accept-loss", is_flag=True, help="Go on where records are gone from Kafka; says how many.")

@@ -10,6 +10,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import StackError
 from pipeline.local.downloads import Report, install
@@ -206,12 +207,17 @@ def node_properties(node: int, nodes: int, port: int, data: Path) -> dict[str, s
     }
 
 
-def describe(bootstrap: str, timeout_s: float) -> tuple[str, int] | None:
-    """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time."""
+def describe(
+    bootstrap: str, timeout_s: float, access: Mapping[str, Any] | None = None
+) -> tuple[str, int] | None:
+    """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time.
+
+    `access`: how clients get in (`kafka_clients.common`), where it is not open to all.
+    """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100}
+    quiet = {**(access or {}), "bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100}
     try:
         found = AdminClient(quiet).list_topics(timeout=timeout_s)
     except KafkaException:

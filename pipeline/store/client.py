@@ -112,6 +112,7 @@ class Store:
             port=url.port or (8443 if url.scheme == "https" else 8123),
             username=self._settings["store_user"],
             password=self._settings.store_password,
+            ca_cert=self._settings.ca("store") if url.scheme == "https" else None,
             database=self.database,
             connect_timeout=CONNECT_S,
             send_receive_timeout=self._answer_s,
