@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`; the mo
     "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
     "migrate": "create or upgrade the tables and views of the store",
     "topics": "create, check and describe the Kafka topics",
+    "access": "show and grant the rights of every part on Kafka, change passwords",
     "schemas": "list, check and register the Avro schemas",
     "settings": "list every setting: flag, environment variable, default, meaning",
 }
