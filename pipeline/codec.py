@@ -41,17 +41,18 @@ from pipeline.core.model import (
     Tick,
 )
 from pipeline.errors import ParkError, RegistryUnavailable, UndecodableRecord, UnknownSchema
-from pipeline.frame_reader import (
-    FINGERPRINT,
+from pipeline.frame_reader import FINGERPRINT, FrameReader
+from pipeline.frame_writer import FrameWriter
+from pipeline.limits import (
     LIMIT,
-    FrameReader,
     check_layout,
+    check_amount,
     check_name,
     check_number,
     check_offsets,
+    check_size,
     invalid,
 )
-from pipeline.frame_writer import FrameWriter
 from pipeline.registry import Lookup, compare
 from pipeline.row_writer import RowWriter
 from pipeline.settings import Access
@@ -121,6 +122,7 @@ def _check_frame(frame: Frame) -> None:
     check_name("source name", frame.source)
     if not 0 <= frame.sequence < LIMIT:
         raise invalid(f"sequence {frame.sequence} is out of range")
+    check_amount(frame)
     times = [frame.epoch, frame.sent]
     for entries in (frame.states, frame.counts, frame.contexts, frame.events):
         times += [entry.at for entry in entries]
@@ -203,6 +205,7 @@ def _control_row(control: Control) -> Row:
     check_name("machine name", control.machine)
     name = _BODY_NAMES[type(control.body)]
     body = (name, _BODIES[name][1](control.body))
+    check_size((control.id, control.by, body[1]))
     return {"machine": control.machine, "id": control.id, "issued": control.issued, "by": control.by, "body": body}
 
 
@@ -210,6 +213,7 @@ def _control(row: Row) -> Control:
     check_name("machine name", row["machine"])
     name, body = row["body"]
     check_number("time", row["issued"])
+    check_size((row["id"], row["by"], body))
     for number in body.values():
         if type(number) is int:
             check_number("number", number)
