@@ -113,9 +113,9 @@ def test_what_is_just_allowed_passes() -> None:
 
 
 def test_a_control_is_bounded_too() -> None:
-    config = MachineConfig("site", "line")
+    config = MachineConfig(site="site", line="line")
     long_text = replace(config, site=LONG)
-    long_list = replace(config, closed=tuple(range(limits.MOST_ITEMS + 1)))
+    long_list = replace(config, closed=("2026-01-01",) * (limits.MOST_ITEMS + 1))
     for body in (long_text, long_list):
         with pytest.raises(ParkError, match="allowed are"):
             Codec().encode(Control("m", "id", 1, "me", body))
