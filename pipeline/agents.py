@@ -206,7 +206,7 @@ class Line:
             stream_processing_timeout=1e9,
         )
         app.boot_strategy.enable_web = False  # stronger than `faust worker --with-web`, which is its default
-        app.transport = Transport(app.conf.broker_consumer, app, self.starts)
+        app.transport = Transport(app.conf.broker_consumer, app, self.starts, lambda: settings.kafka_password)
         source = app.topic(settings.topic("telemetry"), key_serializer="raw", value_serializer="raw")
 
         @app.agent(source, name="pipeline.agents.fold")  # type: ignore[untyped-decorator]

@@ -166,7 +166,8 @@ class Group:
             raise TopicMismatch(f"topic {message.topic()} is gone ({error.str()}): run `openoee topics --create`")
         if code == KafkaError._AUTO_OFFSET_RESET:
             raise _hole(f"{what}: {error.str()}")
-        self.tell(f"Kafka, {what}: {error.str()}")
+        refused = kafka_clients.refusal(self._settings, error)
+        self.tell(f"Kafka, {what}: {error.str()}" if refused is None else f"waiting: {refused} ({what})")
 
     def _away(self, error: KafkaError) -> None:
         refused = kafka_clients.heard(self._settings, error, self._consumer)

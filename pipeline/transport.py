@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import mode
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
@@ -63,6 +64,7 @@ PINNED: dict[Callable[..., Any], str] = {
     GroupCoordinator.check_errors: "c67ee34a37d9",
     GroupCoordinator.need_rejoin: "40a8e580883b",
     SubscriptionState.reassignment_in_progress.fget: "8281e4c792df",
+    AIOKafkaClient._get_conn: "TODO",
 }
 
 Starts = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
@@ -128,6 +130,9 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
             client = self._thread._consumer
             if client is None or getattr(client, "_coordinator", None) is None:
                 continue
+            password = self.transport.password()
+            if password:
+                client._client._sasl_plain_password = password  # of the connections to come
             try:
                 await self._thread.call_thread(client._coordinator.check_errors)
                 errors = 0
@@ -165,10 +170,13 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
 
 
 class Transport(AiokafkaTransport):  # type: ignore[misc]
-    """A transport whose consumer asks `starts` where to begin the partitions that it was given."""
+    """A transport whose consumer asks `starts` where to begin the partitions that it was given.
+
+    `password`: what Kafka's user has to say from now on; empty: nothing, or what it said before.
+    """
 
     Consumer = Consumer
 
-    def __init__(self, url: Any, app: Any, starts: Starts) -> None:
+    def __init__(self, url: Any, app: Any, starts: Starts, password: Callable[[], str] = str) -> None:
         super().__init__(url, app)
-        self.starts = starts
+        self.starts, self.password = starts, password

@@ -87,7 +87,7 @@ class Store:
                 self._open = self._connect()
             answer = what(self._open)
         except (ClickHouseError, HTTPError, OSError) as error:
-            if not isinstance(error, ClickHouseError) or getattr(error, "code", None) is None:
+            if not isinstance(error, ClickHouseError) or getattr(error, "code", None) in (None, *NO_RIGHTS):
                 self._drop()
             raise self._told(error) from None
         self._worked = True

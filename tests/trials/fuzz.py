@@ -269,6 +269,10 @@ def parts(seed: int, inputs: int, only: str, folder: Path) -> Iterator[tuple[Cal
             done += 2 * BATCH
 
 
+def _hangs(*_: object) -> None:
+    raise Fault(f"not done after {HANGS_S} s")
+
+
 def main() -> int:
     """All inputs of a seed, to the end of them or to the first that shows a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -277,6 +281,7 @@ def main() -> int:
     parser.add_argument("--only", default="records,lines")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
+    signal.signal(signal.SIGALRM, _hangs)
     began, done, accounts = time.monotonic(), 0, dict[int, Counter[str]]()
     with tempfile.TemporaryDirectory() as folder:
         for step, count, told in parts(given.seed, given.inputs, given.only, Path(folder)):
