@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from itertools import chain
@@ -32,6 +32,7 @@ from pipeline.local.store_sql import ACCESS_DENIED, HEAD_BYTES, inline_insert, i
 from pipeline.local.store_wire import TEXT, Wire
 
 QUERIES_AT_ONCE = 64
+STATEMENT_BYTES, FORM_BYTES = 16 << 20, 64 << 20
 OWNER, WRITER, READER = "owner", "writer", "reader"  # does everything; reads and inserts; reads
 
 
@@ -158,7 +159,7 @@ class Handler(Wire):
         external: list[External] = []
         content_type = self.headers.get("Content-Type", "")
         if content_type.startswith("multipart/form-data"):
-            external = self.form(b"".join(body), content_type, parameters)
+            external = self.form(whole(body, FORM_BYTES), content_type, parameters)
             body = iter(())
         settings = settings_of(parameters, [table.name for table in external])
         name = parameters.get("session_id") or None
@@ -196,7 +197,7 @@ class Handler(Wire):
             chunk = next(body, b"")
             head += chunk
             inline = inline_insert(head)
-            if not chunk or (len(head) > HEAD_BYTES and inline is None and is_insert(head)):
+            if not chunk or (inline is None and len(head) > (HEAD_BYTES if is_insert(head) else STATEMENT_BYTES)):
                 break
         engine = self.server.engine
         if inline is not None and not values and self.command == "POST":
@@ -205,7 +206,7 @@ class Handler(Wire):
             rows, size = engine.insert(session, statement, inline.format, chain([head[inline.data_from :]], body))
             self.reply(200, b"", self.summary(started, written=(rows, size)))
             return
-        sql = (head + b"".join(body)).decode()
+        sql = whole(chain([head], body), STATEMENT_BYTES).decode()
         engine.guard.check(sql, values)
         if role == WRITER and (is_several(sql) or not (is_read(sql) or is_insert(sql.encode()))):
             raise RuntimeError(ACCESS_DENIED.format(f"{parameters['user']} may read and insert, nothing else"))
@@ -254,3 +255,13 @@ class Handler(Wire):
             "elapsed_ns": int((time.monotonic() - started) * 1e9),
         }
         return [("X-ClickHouse-Summary", json.dumps({name: str(value) for name, value in values.items()}))]
+
+
+def whole(pieces: Iterable[bytes], most: int) -> bytes:
+    """All of it in one piece; RuntimeError with ClickHouse's code 62 when it is longer than it may be."""
+    found = bytearray()
+    for piece in pieces:
+        found += piece
+        if len(found) > most:
+            raise RuntimeError(f"Code: 62. DB::Exception: Max query size exceeded: {most} bytes. (SYNTAX_ERROR)")
+    return bytes(found)
