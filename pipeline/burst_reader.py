@@ -84,6 +84,7 @@ class BurstReader:
     def __init__(self, headers: frozenset[bytes]) -> None:
         """`headers`: the first bytes of records that are frames as this reader speaks them."""
         self._headers = headers
+        self._kept = 0  # bytes of heads and layouts
         self._clear()
 
     def split(self, rows: Sequence[R], partition: int) -> Iterator[Burst | R]:
@@ -215,7 +216,7 @@ class BurstReader:
         self._templates: list[Template] = []
         self._by_key: dict[bytes | None, list[int]] = {}
         self._stale, self._full = True, False
-        self._kept = 0  # bytes of heads and layouts
+        self._kept = 0
 
 
 def _reading(row: list[int]) -> CountReading:

@@ -45,8 +45,8 @@ from pipeline.frame_reader import FINGERPRINT, FrameReader
 from pipeline.frame_writer import FrameWriter
 from pipeline.limits import (
     LIMIT,
-    check_layout,
     check_amount,
+    check_layout,
     check_name,
     check_number,
     check_offsets,

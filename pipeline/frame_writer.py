@@ -13,8 +13,8 @@ from pipeline.frame_reader import DOUBLE, KEPT
 from pipeline.limits import (
     KEPT_BYTES,
     LIMIT,
-    check_layout,
     check_amount,
+    check_layout,
     check_name,
     check_number,
     check_offsets,

@@ -149,7 +149,7 @@ def _refusal(error: KafkaError) -> bool:
 def _brief(error: KafkaError) -> str:
     """Its text without the name of the connection and the time that it took."""
     text = error.str().split("]: ")[-1].split(": ", 1)[-1] if "://" in error.str() else error.str()
-    return text.split(" (after ")[0].strip()
+    return str(text).split(" (after ")[0].strip()
 
 
 def _protocol(settings: Settings) -> str:

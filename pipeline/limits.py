@@ -48,7 +48,7 @@ def check_entries(count: int, most: int = MOST_ENTRIES) -> None:
 
 def check_amount(frame: Frame) -> None:
     """Raise UndecodableRecord (`invalid`) when a frame says too much at once, or at too great a length."""
-    check_entries(max(map(len, (frame.states, frame.counts, frame.contexts, frame.events))))
+    check_entries(max(len(frame.states), len(frame.counts), len(frame.contexts), len(frame.events)))
     check_entries(len(frame.signals), MOST_BLOCKS)
     texts = [entry.reason for entry in frame.states]
     for context in frame.contexts:

@@ -21,7 +21,7 @@ ANSWER_S = 2.0
 
 
 class Registry:
-    """The calls that we need; RegistryUnavailable when the registry is away, AccessRefused when it does not let us in."""
+    """The calls that we need. Each raises RegistryUnavailable when it is away, AccessRefused when it lets us not in."""
 
     def __init__(self, at: Access | str) -> None:
         at = Access(at) if isinstance(at, str) else at

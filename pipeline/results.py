@@ -70,6 +70,7 @@ class Results:
     async def settle(self) -> None:
         """Return when everything handed over is stored."""
         since = told = time.monotonic()
+        self._producer.poll(0)  # even when nothing is under way: who is turned away hears of it
         while self.stored < self.sent:
             self._producer.poll(0)
             self._raise_failure()

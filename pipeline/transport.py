@@ -64,7 +64,7 @@ PINNED: dict[Callable[..., Any], str] = {
     GroupCoordinator.check_errors: "c67ee34a37d9",
     GroupCoordinator.need_rejoin: "40a8e580883b",
     SubscriptionState.reassignment_in_progress.fget: "8281e4c792df",
-    AIOKafkaClient._get_conn: "TODO",
+    AIOKafkaClient._get_conn: "1eaeaab22404",
 }
 
 Starts = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]

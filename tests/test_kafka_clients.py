@@ -15,7 +15,7 @@ from pipeline.errors import AccessRefused, BrokerUnavailable, SettingError
 from pipeline.settings import TABLE, Settings, load
 from pipeline.transport import credentials
 
-SECRET = "s3cr3t-never-said"  # noqa: S105 - it opens nothing
+SECRET = "s3cr3t-never-said"
 
 
 def settings(home: Path, **more: str) -> Settings:

@@ -19,7 +19,8 @@ def command(nodes: str | None, with_registry: bool, secure: bool, **flags: Any) 
 
     What runs already is left alone. Everything is bound to 127.0.0.1; data and logs live in the home folder.
 
-    With --secure each part of the line runs as a user of its own: `set -a; . .openoee/roles/worker.env; openoee worker`.
+    With --secure each part of the line runs as a user of its own:
+    `set -a; . .openoee/roles/worker.env; set +a; openoee worker`.
     """
     from rich.console import Console
 
@@ -38,7 +39,9 @@ def command(nodes: str | None, with_registry: bool, secure: bool, **flags: Any) 
 
         stack.up(report, int(nodes) if nodes else None, with_registry, secure=secure)
     click.echo(f"Kafka     {stack.kafka.bootstrap()}")
-    click.echo(f"store     {stack.settings['store']}  (user {stack.store.user}, password in {stack.home}/secrets/store)")
+    click.echo(
+        f"store     {stack.settings['store']}  (user {stack.store.user}, password in {stack.home}/secrets/store)"
+    )
     if with_registry:
         click.echo(f"registry  {stack.registry.url}")
     if secure:

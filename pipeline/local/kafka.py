@@ -234,9 +234,7 @@ def node_properties(node: int, nodes: int, port: int, data: Path, secure: Secret
     }
 
 
-def describe(
-    bootstrap: str, timeout_s: float, access: Mapping[str, Any] | None = None
-) -> tuple[str, int] | None:
+def describe(bootstrap: str, timeout_s: float, access: Mapping[str, Any] | None = None) -> tuple[str, int] | None:
     """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time.
 
     `access`: how clients get in (`kafka_clients.common`), where it is not open to all.

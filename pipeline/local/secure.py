@@ -181,10 +181,11 @@ def _authority() -> tuple[Any, Any]:
 def _signed(key: Any, name: str, authority: tuple[Any, Any]) -> Any:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.x509 import oid
 
     own = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    uses = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+    uses = [oid.ExtendedKeyUsageOID.SERVER_AUTH, oid.ExtendedKeyUsageOID.CLIENT_AUTH]
     may = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     identity = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority[1].public_key())
     made = (

@@ -52,7 +52,9 @@ class Stack:
     def kafka(self) -> kafka.Kafka:
         """The brokers; StackError when the setting `kafka` is not one address of this machine."""
         first = self.settings["kafka"].split(",")[0]
-        return kafka.Kafka(self.home, host_port(first, "the setting kafka")[1], self.supervisor, self._secure, self._access)
+        return kafka.Kafka(
+            self.home, host_port(first, "the setting kafka")[1], self.supervisor, self._secure, self._access
+        )
 
     @cached_property
     def store(self) -> store.Store:

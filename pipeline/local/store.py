@@ -78,9 +78,10 @@ class Store:
     def wait_ready(self) -> None:
         """Wait until the store answers; StackError, with its last words, when it ends instead."""
         password = keep_secret(self.home, "store", "").read_text().strip()
+        ca = str(self.secure.ca) if self.secure is not None else None
         deadline = time.monotonic() + READY_WITHIN_S
         log = self.supervisor.logs / f"{NAME}.log"
-        while not answers("127.0.0.1", self.port, self.user, password, ca=self.secure and str(self.secure.ca)):
+        while not answers("127.0.0.1", self.port, self.user, password, ca=ca):
             if not self.supervisor.alive(NAME):
                 said = ([line for line in self.supervisor.tail(NAME) if line.strip()] or ["it wrote nothing"])[-1]
                 said = said.removeprefix("Error: ")
@@ -90,10 +91,11 @@ class Store:
             time.sleep(0.02)
 
 
-def answers(
-    host: str, port: int, user: str, password: str, timeout_s: float = 5.0, ca: str | None = None
-) -> bool:
-    """Whether a store answers a query of this user, over TLS where its CA is given; StackError when it refuses the password."""
+def answers(host: str, port: int, user: str, password: str, timeout_s: float = 5.0, ca: str | None = None) -> bool:
+    """Whether a store answers a query of this user, over TLS where its CA is given.
+
+    Raises StackError when it refuses the password.
+    """
     connection = HTTPConnection(host, port, timeout=timeout_s)
     if ca is not None:
         connection = HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context(cafile=ca))

@@ -32,7 +32,10 @@ def serve(folder: Path, port: int, users: dict[str, User], trust: ssl.SSLContext
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    print(f"the store in {folder} answers at {'https' if trust else 'http'}://127.0.0.1:{port} (chDB {engine.version})", flush=True)
+    print(
+        f"the store in {folder} answers at {'https' if trust else 'http'}://127.0.0.1:{port} (chDB {engine.version})",
+        flush=True,
+    )
     server.serve_forever(poll_interval=0.1)
     server.close_idle()
     late = threading.Timer(CLOSING_S, os._exit, (1,))  # a request that does not end: leave as a kill would

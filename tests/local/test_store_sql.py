@@ -126,7 +126,8 @@ def test_a_function_named_by_parameter_is_refused() -> None:
     ("text", "several"),
     [
         ("SELECT 1", False), ("SELECT 1;", False), ("SELECT 1; -- done\n", False), ("SELECT ';' AS a", False),
-        ("SELECT 1; DROP TABLE t", True), ("SELECT 1;/* */DROP TABLE t", True), ("INSERT INTO t SELECT 1; SELECT 2", True),
+        ("SELECT 1; DROP TABLE t", True), ("SELECT 1;/* */DROP TABLE t", True),
+        ("INSERT INTO t SELECT 1; SELECT 2", True),
     ],
 )  # fmt: skip
 def test_statements_behind_the_first_one_are_seen(text: str, several: bool) -> None:

@@ -26,7 +26,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastavro import parse_schema, schemaless_reader
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[1] / "adapters")]
@@ -57,7 +56,7 @@ GROWTH_KB = 64 << 10
 BATCH, FRESH_AFTER = 100, 40  # records of a batch; batches after which a partition is begun anew
 FRAME = schemas.current()["Frame"]
 SCHEMA = parse_schema(schemas.without_logical_types(FRAME.schema()))
-# What our reader refuses and fastavro lets pass: values that Avro has not, and sizes of blocks, which it does not look at.
+# What our reader refuses and fastavro lets pass: values that Avro has not; sizes of blocks, which it never looks at.
 STRICTER = ("a boolean is", "a number ", "numbers that are too long", "a block of an array has another size", "branch")
 
 
@@ -84,7 +83,7 @@ def same(one: Frame, other: Frame) -> bool:
     if any(getattr(one, name) != getattr(other, name) for name in heads) or len(one.signals) != len(other.signals):
         return False
     return all(
-        a.names == b.names and a.units == b.units and np.array_equal(a.at, b.at) and a.values.tobytes() == b.values.tobytes()
+        (a.names, a.units, a.at.tolist(), a.values.tobytes()) == (b.names, b.units, b.at.tolist(), b.values.tobytes())
         for a, b in zip(one.signals, other.signals, strict=True)
     )  # fmt: skip
 

@@ -26,23 +26,69 @@ T0 = 1_772_434_800_000  # 2026-03-02T07:00:00Z
 HOUR_MS = 3_600_000
 STATES = ("running", "stopped", "fault", "idle", "setup", "off", "unknown", "maintenance", "no such state", "")
 NASTY_BYTES = [
-    b"\xff" * 9 + b"\1", b"\x80" * 4 + b"\0", b"\1", b"\2", b"\xff", b"\0" * 8, b"\x80\x80\x80\x80\x10", b"\xfe\xff\xff\xff\x0f",
-    b"\xf0\x7f", b"\x7f\xf0\0\0\0\0\0\0", b"\xc0\x80", b"\xed\xa0\x80", b"\x01" + b"\xff" * 8,
-]  # fmt: skip
+    b"\xff" * 9 + b"\1",
+    b"\x80" * 4 + b"\0",
+    b"\1",
+    b"\2",
+    b"\xff",
+    b"\0" * 8,
+    b"\x80\x80\x80\x80\x10",
+    b"\xfe\xff\xff\xff\x0f",
+    b"\xf0\x7f",
+    b"\x7f\xf0\0\0\0\0\0\0",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    b"\x01" + b"\xff" * 8,
+]
 NASTY_TEXTS = [
-    "", "\0", "\u202e", "x" * 300, "NaN", "inf", "-1", "1e999", "0x10", "UNAVAILABLE", "--multiline--", "|", "\"", ";", "\t",
-    "9" * 25, "2017-13-45T99:99:99Z", "-62135596800000", "@", "*", "\ufeff", "\ud7ff", "💥",
-]  # fmt: skip
+    "",
+    "\0",
+    "\u202e",
+    "x" * 300,
+    "NaN",
+    "inf",
+    "-1",
+    "1e999",
+    "0x10",
+    "UNAVAILABLE",
+    "--multiline--",
+    "|",
+    '"',
+    ";",
+    "\t",
+    "9" * 25,
+    "2017-13-45T99:99:99Z",
+    "-62135596800000",
+    "@",
+    "*",
+    "\ufeff",
+    "\ud7ff",
+    "💥",
+]
 SHDR_LINES = (
-    "2017-11-06T08:00:00.123456Z|program|O100", "2017-11-06T08:00:00.5Z|execution|ACTIVE", "2017-11-06T08:00:40Z|execution|READY",
-    "2017-11-06T08:00:01Z|speed|1200.5|load|37|line|5", "2017-11-06T08:00:01.5Z|place|1 -2 3.5", "2017-11-06T08:00:02Z|mode|AUTOMATIC",
-    "2017-11-06T08:00:02Z|system|Fault|31||HIGH|SERVO | X AXIS", "2017-11-06T08:00:03+01:00|note|N7|change the tool", "* PING",
-    "2017-11-06T08:00:04Z|program|--multiline--AB12", "of two lines", "AB12", "2017-11-06T08:00:05Z|avail|UNAVAILABLE", "",
-)  # fmt: skip
+    "2017-11-06T08:00:00.123456Z|program|O100",
+    "2017-11-06T08:00:00.5Z|execution|ACTIVE",
+    "2017-11-06T08:00:40Z|execution|READY",
+    "2017-11-06T08:00:01Z|speed|1200.5|load|37|line|5",
+    "2017-11-06T08:00:01.5Z|place|1 -2 3.5",
+    "2017-11-06T08:00:02Z|mode|AUTOMATIC",
+    "2017-11-06T08:00:02Z|system|Fault|31||HIGH|SERVO | X AXIS",
+    "2017-11-06T08:00:03+01:00|note|N7|change the tool",
+    "* PING",
+    "2017-11-06T08:00:04Z|program|--multiline--AB12",
+    "of two lines",
+    "AB12",
+    "2017-11-06T08:00:05Z|avail|UNAVAILABLE",
+    "",
+)
 CSV_LINES = (
-    "2026-03-02T08:00:00Z,run,7,1.5,,Ann", "2026-03-02 09:00:01+01:00,,8,2.5,40,", f"{T0},stop,9,,,", '2026-03-02T08:00:03Z,"run",7,"1.5",,"A ""B"""',
-    "", "2026-03-02T08:00:04Z,run,12,-3e5,1e-9,",
-)  # fmt: skip
+    "2026-03-02T08:00:00Z,run,7,1.5,,Ann",
+    "2026-03-02 09:00:01+01:00,,8,2.5,40,",
+    f"{T0},stop,9,,,",
+    '2026-03-02T08:00:03Z,"run",7,"1.5",,"A ""B"""',
+    "",
+    "2026-03-02T08:00:04Z,run,12,-3e5,1e-9,",
+)
 CSV_HEAD = "time,state,made,force,temp,operator"
 
 
@@ -84,7 +130,8 @@ class Maker:
             self._instant(), "site", line=chance.choice(("", "L1")), always=chance.random() < 0.5,
             timezone=chance.choice(("UTC", "Europe/Berlin", "No/Where", "")),
             shifts=(Shift("early", chance.choice((0, 360, 2000)), chance.choice((840, 0, -5)), (0, 1, 2, 9)),),
-            ideal_cycle_us={"*": chance.choice((2_000_000, 0, -1, 1 << 55))}, micro_stop_ms=chance.choice((0, 5000, -1)),
+            ideal_cycle_us={"*": chance.choice((2_000_000, 0, -1, 1 << 55))},
+            micro_stop_ms=chance.choice((0, 5000, -1)),
             stale_after_ms=chance.choice((None, 60_000, 0, -7)), counter_modulus=chance.choice((None, 100, 0, -3)),
             signals=(SignalConfig("a"),), closed=(chance.choice(("2026-03-03", "no date")),),
         )  # fmt: skip
