@@ -34,6 +34,7 @@ EVERY = tuple(topic.name for topic in TABLE)
 class Role:
     """A user of Kafka: topics read and written (short names), the group joined; whoever `sees` may look at all topics.
 
+    `asks`: groups that it names without joining them, those of a plain reader too: its client asks where they are.
     `store`: the user of the store that goes with it, empty: none.
     """
 
@@ -42,6 +43,7 @@ class Role:
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     group: str = ""
+    asks: tuple[str, ...] = ()
     sees: bool = True
     store: str = ""
 
@@ -52,17 +54,21 @@ ROLES: tuple[Role, ...] = (
         "worker", "computes: telemetry to results, ticks, saved state",
         reads=("telemetry", "state"),
         writes=("telemetry", "oee", "intervals", "anomalies", "dead-letters", "state"),
-        group=WORKER_GROUP,
+        group=WORKER_GROUP, asks=("openoee-state-reader",),
     ),
     Role(
         "sink", "writes what it reads into the store",
-        reads=("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory"), group=SINK_GROUP, store="sink",
+        reads=("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory"), group=SINK_GROUP,
+        asks=("openoee-plan",), store="sink",
     ),
     Role(
         "planner", "applies factory files, sends corrections",
-        reads=("factory",), writes=("telemetry", "factory", "corrections"), store="reader",
+        reads=("factory",), writes=("telemetry", "factory", "corrections"), asks=("openoee-factory",), store="reader",
     ),
-    Role("reader", "reads every topic, audits, sees who is behind", reads=EVERY, store="reader"),
+    Role(
+        "reader", "reads every topic, audits, sees who is behind",
+        reads=EVERY, asks=(WORKER_GROUP, SINK_GROUP, "openoee-audit", "openoee-state-reader"), store="reader",
+    ),
 )  # fmt: skip
 BY_NAME = {role.name: role for role in ROLES}
 
@@ -80,9 +86,8 @@ def rights(role: Role, settings: Settings) -> Iterator[tuple[ResourceType, str, 
             yield ResourceType.TOPIC, topic, AclOperation.WRITE
     if role.group:
         yield ResourceType.GROUP, settings.topic(role.group), AclOperation.READ
-    if role.name == "reader":  # it may ask where they are, not join them
-        for group in (WORKER_GROUP, SINK_GROUP):
-            yield ResourceType.GROUP, settings.topic(group), AclOperation.DESCRIBE
+    for group in role.asks:
+        yield ResourceType.GROUP, settings.topic(group), AclOperation.DESCRIBE
 
 
 def grant(settings: Settings) -> int:

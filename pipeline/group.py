@@ -82,7 +82,7 @@ class Group:
     @property
     def reach(self) -> dict[str, Any]:
         """How to reach Kafka now: passwords change."""
-        return kafka_clients.common(self._settings)
+        return {**kafka_clients.common(self._settings), "group.id": self._settings.topic("openoee-plan")}
 
     def place(self, message: Message) -> Place:
         return self._short[message.topic()], message.partition()

@@ -71,7 +71,7 @@ def records(
     are gone (with `accept_loss`: gives what is left).
     """
     consumer = Consumer({
-        **reach, "group.id": "openoee-plan", "enable.auto.commit": False, "enable.partition.eof": True,
+        "group.id": "openoee-plan", **reach, "enable.auto.commit": False, "enable.partition.eof": True,
         "auto.offset.reset": "earliest" if accept_loss else "error",
     })  # fmt: skip
     wanted = {(topics[topic], number): span for (topic, number), span in plan.ranges.items()}

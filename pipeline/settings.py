@@ -207,7 +207,7 @@ def _typed(setting: Setting, raw: Any) -> str | int | float:
 
 
 def options(*names: str) -> Callable[[F], F]:
-    """Decorator: click options for these settings, secrets left out; the command receives them as keywords for `load`."""
+    """Decorator: click options for these settings, secrets left out; the command gets them as keywords for `load`."""
     asked = dict.fromkeys(each for name in names for each in (name, *BESIDE.get(name, ())))
 
     def decorate(function: F) -> F:

@@ -251,7 +251,7 @@ class LogReader:
     def _consumer(self) -> Any:
         configuration: Mapping[str, Any] = {
             **kafka_clients.common(self._settings),
-            "group.id": "openoee-state-reader",  # never joined, never committed
+            "group.id": self._settings.topic("openoee-state-reader"),  # never joined, never committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",

@@ -30,7 +30,7 @@ def raw(settings: Settings, partition: int, start: int, end: int) -> Iterator[li
     """Records [start, end) of a partition of telemetry. Raises BrokerUnavailable, LogHole when they are gone."""
     topic = settings.topic("telemetry")
     consumer = Consumer({
-        **kafka_clients.common(settings), "group.id": "openoee-audit", "enable.auto.commit": False,
+        **kafka_clients.common(settings), "group.id": settings.topic("openoee-audit"), "enable.auto.commit": False,
         "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.wait.max.ms": 10,
     })  # fmt: skip
     try:

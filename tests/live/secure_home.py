@@ -25,6 +25,13 @@ state: {item: state, values: {run: running, stop: stopped}}
 parts: {counters: {total: made}}
 signals: {force: force}
 """
+FACTORY = """\
+version: 1
+site: secure
+timezone: UTC
+machines:
+  press: {ideal_cycle_s: 2}
+"""
 
 
 class Home(LocalStack):
@@ -73,11 +80,14 @@ class Home(LocalStack):
         return as_role(self.line, name)
 
     def begin(self) -> None:
-        """`up --secure`, topics, tables."""
+        """`up --secure`, topics, tables, a factory with one machine."""
+        factory = self.home / "factory.yaml"
+        factory.write_text(FACTORY)
         for role, command in (
             (None, ["up", "--secure"]),
             ("admin", ["topics", "--partitions=2"]),
             ("admin", ["migrate"]),
+            ("planner", ["factory", "apply", str(factory)]),
         ):
             code, said = self.run(role, *command)
             assert code == 0, said
