@@ -10,6 +10,7 @@ from urllib.request import urlopen
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from pipeline.kafka_clients import common
 from pipeline.settings import Settings, load
 
 ANSWER_S = 5
@@ -39,7 +40,7 @@ def readiness(port: int) -> str:
 def membership(settings: Settings, group: str) -> str:
     """Why this computer is no member of the group; empty when it is."""
     kafka, name = settings["kafka"], settings.topic(group)
-    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    admin = AdminClient(common(settings))
     try:
         found = admin.describe_consumer_groups([name], request_timeout=ANSWER_S)[name].result()
         members = {str(member.host).lstrip("/") for member in found.members}

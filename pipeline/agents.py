@@ -35,7 +35,7 @@ from pipeline.held import Held
 from pipeline.partition import Counts, Partition, warm_up
 from pipeline.results import Results
 from pipeline.settings import Settings, load
-from pipeline.transport import Transport
+from pipeline.transport import Transport, credentials
 from pipeline.worker_health import Look, WorkerHealth
 
 STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
@@ -197,6 +197,7 @@ class Line:
         app = faust.App(
             settings.topic(topics.WORKER_GROUP),
             broker=[f"kafka://{server.strip()}" for server in settings["kafka"].split(",")],
+            broker_credentials=credentials(settings),
             store="memory://",
             datadir=str(settings.home / "faust"),
             web_bind="127.0.0.1",
@@ -213,7 +214,7 @@ class Line:
             stream_processing_timeout=1e9,
         )
         app.boot_strategy.enable_web = False  # stronger than `faust worker --with-web`, which is its default
-        app.transport = Transport(app.conf.broker_consumer, app, self.starts)
+        app.transport = Transport(app.conf.broker_consumer, app, self.starts, lambda: settings.kafka_password)
         source = app.topic(settings.topic("telemetry"), key_serializer="raw", value_serializer="raw")
 
         @app.agent(source, name="pipeline.agents.fold")  # type: ignore[untyped-decorator]

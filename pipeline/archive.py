@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError, Producer
 
+from pipeline import kafka_clients
 from pipeline.codec import Codec, Message
 from pipeline.errors import DeliveryFailed
 from pipeline.settings import Settings
@@ -14,7 +15,7 @@ ANSWER_S = 15.0
 def keep(name: str, key: str, record: Message, settings: Settings, codec: Codec) -> None:
     """Put a record into the archive topic of that name. Raises DeliveryFailed: the machines were told all the same."""
     topic, kafka = settings.topic(name), settings["kafka"]
-    producer = Producer({"bootstrap.servers": kafka, "enable.idempotence": True, "acks": "all", "log_level": 0})
+    producer = Producer({**kafka_clients.common(settings), "enable.idempotence": True, "acks": "all"})
     failed: list[KafkaError] = []
     producer.produce(
         topic,

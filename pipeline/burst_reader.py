@@ -39,6 +39,7 @@ from pipeline.frame_reader import (
     read_offsets,
     read_text,
 )
+from pipeline.limits import KEPT_BYTES
 
 HEADER = 5  # bytes before the body: magic and schema
 TEMPLATES = 20_000  # kept; more, and all are learned anew
@@ -83,6 +84,7 @@ class BurstReader:
     def __init__(self, headers: frozenset[bytes]) -> None:
         """`headers`: the first bytes of records that are frames as this reader speaks them."""
         self._headers = headers
+        self._kept = 0  # bytes of heads and layouts
         self._clear()
 
     def split(self, rows: Sequence[R], partition: int) -> Iterator[Burst | R]:
@@ -135,11 +137,13 @@ class BurstReader:
         known = self._by_key.get(row.key, [])
         if any(value.startswith(one.head) and one.layout in value for one in map(self._templates.__getitem__, known)):
             return
+        head, layout = value[: _head_end(value, HEADER)], _layout(value, HEADER)
         template = Template(
-            value[: _head_end(value, HEADER)], _layout(value, HEADER), frame.machine, frame.source, frame.epoch,
+            head, layout, frame.machine, frame.source, frame.epoch,
             frame.signals[0].names, frame.signals[0].units,
         )  # fmt: skip
-        if len(self._templates) >= TEMPLATES or len(known) >= PER_KEY:
+        self._kept += len(head) + len(layout)
+        if len(self._templates) >= TEMPLATES or len(known) >= PER_KEY or self._kept > KEPT_BYTES:
             self._full = True
             return
         self._by_key.setdefault(row.key, []).append(len(self._templates))
@@ -212,6 +216,7 @@ class BurstReader:
         self._templates: list[Template] = []
         self._by_key: dict[bytes | None, list[int]] = {}
         self._stale, self._full = True, False
+        self._kept = 0
 
 
 def _reading(row: list[int]) -> CountReading:

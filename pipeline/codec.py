@@ -41,19 +41,21 @@ from pipeline.core.model import (
     Tick,
 )
 from pipeline.errors import ParkError, RegistryUnavailable, UndecodableRecord, UnknownSchema
-from pipeline.frame_reader import (
-    FINGERPRINT,
+from pipeline.frame_reader import FINGERPRINT, FrameReader
+from pipeline.frame_writer import FrameWriter
+from pipeline.limits import (
     LIMIT,
-    FrameReader,
+    check_amount,
     check_layout,
     check_name,
     check_number,
     check_offsets,
+    check_size,
     invalid,
 )
-from pipeline.frame_writer import FrameWriter
 from pipeline.registry import Lookup, compare
 from pipeline.row_writer import RowWriter
+from pipeline.settings import Access
 
 log = logging.getLogger("openoee.codec")
 _HEADER = struct.Struct(">BI")
@@ -120,6 +122,7 @@ def _check_frame(frame: Frame) -> None:
     check_name("source name", frame.source)
     if not 0 <= frame.sequence < LIMIT:
         raise invalid(f"sequence {frame.sequence} is out of range")
+    check_amount(frame)
     times = [frame.epoch, frame.sent]
     for entries in (frame.states, frame.counts, frame.contexts, frame.events):
         times += [entry.at for entry in entries]
@@ -202,6 +205,7 @@ def _control_row(control: Control) -> Row:
     check_name("machine name", control.machine)
     name = _BODY_NAMES[type(control.body)]
     body = (name, _BODIES[name][1](control.body))
+    check_size((control.id, control.by, body[1]))
     return {"machine": control.machine, "id": control.id, "issued": control.issued, "by": control.by, "body": body}
 
 
@@ -209,6 +213,7 @@ def _control(row: Row) -> Control:
     check_name("machine name", row["machine"])
     name, body = row["body"]
     check_number("time", row["issued"])
+    check_size((row["id"], row["by"], body))
     for number in body.values():
         if type(number) is int:
             check_number("number", number)
@@ -229,14 +234,14 @@ _RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
 class Codec:
     """Encodes with the newest version of each record; decodes every version of the bundle, and what a registry knows.
 
-    `registry_url` empty: the bundle alone. The registry is asked only about ids that the bundle does not know.
+    No `registry`: the bundle alone. The registry is asked only about ids that the bundle does not know.
     """
 
-    def __init__(self, registry_url: str = "") -> None:
+    def __init__(self, registry: Access | str = "") -> None:
         self._own: dict[str, Any] = {}
         self._writers: dict[type, tuple[bytes, Any, Callable[[Any], Row]]] = {}
         self._readers: dict[int, tuple[str, Any]] = {}
-        self._registry = Lookup(registry_url) if registry_url else None
+        self._registry = Lookup(registry) if registry else None
         newest = schemas.current()
         for version in schemas.bundle():
             parsed = parse_schema(schemas.without_logical_types(version.schema()))
@@ -253,17 +258,17 @@ class Codec:
         self._frame_reader, self._frame_writer = FrameReader(), FrameWriter()
 
     @classmethod
-    def agreed(cls, registry_url: str) -> Codec:
+    def agreed(cls, registry: Access | str) -> Codec:
         """A codec for a process that starts: the registry, if there is one, must hold the bundle under its ids.
 
         Raises SchemaMismatch. A registry that is away is no reason to wait: the bundle knows what we write.
         """
-        if registry_url:
+        if registry:
             try:
-                compare(registry_url, schemas.bundle())
+                compare(registry, schemas.bundle())
             except RegistryUnavailable as error:
                 log.warning("%s; going on with the committed schemas, which were not compared", error)
-        return cls(registry_url)
+        return cls(registry)
 
     def encode(self, message: Message) -> bytes:
         """Bytes of a record. Raises ParkError when its values cannot be a record (names, shapes, ranges, types)."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from pipeline import topics
+from pipeline import kafka_clients, topics
 from pipeline.codec import Codec
 from pipeline.core.model import DeadLetter
 from pipeline.errors import BrokerUnavailable, ParkError, TopicMismatch, UsageError
@@ -224,8 +224,8 @@ def read(settings: Settings, name: str, since: int) -> Iterator[Any]:
     """Records of a topic (short name) that were written since then (ms), up to where it ends now."""
     full = settings.topic(name)
     consumer = Consumer({
-        "bootstrap.servers": settings["kafka"], "group.id": "openoee-dead-letters", "enable.auto.commit": False,
-        "enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 10, "log_level": 0,
+        **kafka_clients.common(settings), "group.id": "openoee-dead-letters", "enable.auto.commit": False,
+        "enable.partition.eof": True, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 10,
     })  # fmt: skip
     try:
         places = _starts(consumer, full, since)

@@ -18,6 +18,7 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- TopicMismatch         a topic is missing or has another shape than the line needs
    |- DeliveryFailed        a record could not be stored in Kafka
    |- SpoolUnusable         the folder of a spool is in use, of another line, or its disk fails
+   |- AccessRefused         Kafka does not let this user in, or forbids what the line must do
    |- LogHole               records that were never read are gone from the log
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
@@ -124,6 +125,10 @@ class DeliveryFailed(StopError):
 
 class SpoolUnusable(StopError):
     """The folder of a spool is in use by another process, of another line, or its disk fails."""
+
+
+class AccessRefused(StopError):
+    """Kafka does not let this user in, or forbids it what it asks for."""
 
 
 class LogHole(StopError):

@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from pipeline import kafka_clients
 from pipeline.archive import keep
 from pipeline.codec import Codec, FactoryFile
-from pipeline.errors import BrokerUnavailable, DeliveryFailed, FactoryFileError, TopicMismatch, UsageError
+from pipeline.errors import DeliveryFailed, FactoryFileError, OpenOeeError, TopicMismatch, UsageError
 from pipeline.factory import Factory, archive, changes, controls, loads
 from pipeline.factory_calendar import MOMENTS, moment_ms
 from pipeline.producer import TelemetryProducer
@@ -98,20 +99,19 @@ def announce(
 
 def last_applied(site: str, settings: Settings, codec: Codec) -> FactoryFile | None:
     """The file that was applied last for a site, None for a new one. Raises BrokerUnavailable, TopicMismatch."""
-    topic, kafka = settings.topic("factory"), settings["kafka"]
+    topic = settings.topic("factory")
     consumer = Consumer(
         {
-            "bootstrap.servers": kafka,
+            **kafka_clients.common(settings),
             "group.id": settings.topic("openoee-factory"),  # required, never joined: partitions are assigned by hand
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "log_level": 0,
         }
     )
     try:
         return _newest(consumer, topic, site, codec)
     except KafkaException as error:
-        raise _mapped(error.args[0], topic, kafka) from None
+        raise _mapped(error.args[0], topic, settings) from None
     finally:
         consumer.close()
 
@@ -148,9 +148,7 @@ def _require_leader(consumer: Consumer, topic: str, deadline: float) -> None:
         time.sleep(0.1)
 
 
-def _mapped(error: KafkaError, topic: str, kafka: str) -> BrokerUnavailable | TopicMismatch:
+def _mapped(error: KafkaError, topic: str, settings: Settings) -> OpenOeeError:
     if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-        return TopicMismatch(f"Kafka at {kafka} has no topic {topic}: run `openoee topics --create` first")
-    return BrokerUnavailable(
-        f"Kafka at {kafka} does not answer ({error.str()}): start it (`openoee up`) or name another one (--kafka)"
-    )
+        return TopicMismatch(f"Kafka at {settings['kafka']} has no topic {topic}: run `openoee topics --create` first")
+    return kafka_clients.failed(settings, error, "start it (`openoee up`) or name another one (--kafka)")

@@ -15,49 +15,24 @@ from numpy.typing import NDArray
 
 from pipeline.core.model import Context, CountReading, Frame, MachineEvent, SignalBlock, StateChange
 from pipeline.errors import UndecodableRecord
+from pipeline.limits import (
+    KEPT_BYTES,
+    LIMIT,
+    MOST_BLOCKS,
+    check_entries,
+    check_layout,
+    check_name,
+    check_number,
+    check_offsets,
+    check_text,
+    invalid,
+)
 
 FINGERPRINT: Final = "dbf7fe923ce0ffd1bbae9b9c9298695ac52cb082ce17990b147dc4627a6d3f2c"  # the Frame that this speaks
-MAX_NAME: Final = 256  # characters of a machine's, source's or signal's name
-LIMIT: Final = 2**60  # times and counts beyond it are no times and counts, and sums of them would overflow
 KEPT: Final = 20_000  # machines whose heads are remembered
 DOUBLE = np.dtype("<f8")
 T = TypeVar("T")
 Layout = tuple[bytes, list[str], list[str]]
-
-
-def invalid(detail: str) -> UndecodableRecord:
-    """The error for bytes that are good Avro and no sense."""
-    return UndecodableRecord(detail, "invalid")
-
-
-def check_name(what: str, name: str) -> None:
-    """Raise UndecodableRecord (`invalid`) unless the name can be a key: 1 to 256 characters, no NUL."""
-    if not name or len(name) > MAX_NAME or "\0" in name:
-        reason = "is empty" if not name else "holds NUL" if "\0" in name else f"has {len(name)} characters"
-        raise invalid(f"{what} {reason}; allowed are 1 to {MAX_NAME} characters without NUL")
-
-
-def check_layout(names: list[str], units: list[str]) -> None:
-    """Raise UndecodableRecord (`invalid`) unless names are distinct keys and units as many as names, or none."""
-    for name in names:
-        check_name("signal name", name)
-    if len(set(names)) != len(names):
-        raise invalid("a signal is named twice in one block")
-    if units and len(units) != len(names):
-        raise invalid(f"{len(units)} units for {len(names)} signals")
-
-
-def check_offsets(offsets: NDArray[np.int64]) -> None:
-    """Raise UndecodableRecord (`invalid`) unless offsets ascend (equal ones may follow each other) from 0 or later."""
-    if len(offsets) and (offsets[0] < 0 or offsets[-1] > 2**31 - 1 or bool((offsets[1:] < offsets[:-1]).any())):
-        raise invalid("offsets are not ascending from 0")
-
-
-def check_number(what: str, number: int) -> int:
-    """The number, when it can be reckoned with."""
-    if not -LIMIT < number < LIMIT:
-        raise invalid(f"{what} {number} is out of range")
-    return number
 
 
 # Reading: each function takes the bytes and a position, and returns what stands there and the position after it.
@@ -92,6 +67,12 @@ def read_text(data: bytes, p: int) -> tuple[str, int]:
     return data[p:end].decode(), end
 
 
+def read_label(data: bytes, p: int) -> tuple[str, int]:
+    """A text that is carried along in rows and in state."""
+    text, p = read_text(data, p)
+    return check_text(text), p
+
+
 def read_flag(data: bytes, p: int) -> tuple[bool, int]:
     if data[p] > 1:
         raise UndecodableRecord(f"a boolean is {data[p]}")
@@ -115,7 +96,7 @@ def read_instant(data: bytes, p: int) -> tuple[int, int]:
 def _state(data: bytes, p: int) -> tuple[StateChange, int]:
     at, p = read_instant(data, p)
     state, p = read_text(data, p)
-    reason, p = _maybe(read_text, data, p)
+    reason, p = _maybe(read_label, data, p)
     return StateChange(at, state, reason), p
 
 
@@ -135,19 +116,19 @@ def _count(data: bytes, p: int) -> tuple[CountReading, int]:
 
 def _context(data: bytes, p: int) -> tuple[Context, int]:
     at, p = read_instant(data, p)
-    product, p = _maybe(read_text, data, p)
-    order, p = _maybe(read_text, data, p)
-    program, p = _maybe(read_text, data, p)
+    product, p = _maybe(read_label, data, p)
+    order, p = _maybe(read_label, data, p)
+    program, p = _maybe(read_label, data, p)
     planned, p = _maybe(read_long, data, p)
     return Context(at, product, order, program, None if planned is None else check_number("count", planned)), p
 
 
 def _event(data: bytes, p: int) -> tuple[MachineEvent, int]:
     at, p = read_instant(data, p)
-    kind, p = read_text(data, p)
-    severity, p = read_text(data, p)
-    code, p = read_text(data, p)
-    text, p = read_text(data, p)
+    kind, p = read_label(data, p)
+    severity, p = read_label(data, p)
+    code, p = read_label(data, p)
+    text, p = read_label(data, p)
     return MachineEvent(at, kind, severity, code, text), p
 
 
@@ -174,6 +155,7 @@ def read_array(read: Callable[[bytes, int], tuple[T, int]], data: bytes, p: int)
         count, end, p = read_block_head(data, p)
         if not count:
             return items, p
+        check_entries(len(items) + count)
         for _ in range(count):
             item, p = read(data, p)
             items.append(item)
@@ -247,24 +229,12 @@ class _Head:
         self.layouts: list[Layout] = []
 
 
-def _layout(known: list[Layout], data: bytes, p: int) -> Layout:
-    """Names and units at p, with their bytes."""
-    for layout in known:
-        if data.startswith(layout[0], p):
-            return layout
-    names, after = read_array(read_text, data, p)
-    units, after = read_array(read_text, data, after)
-    check_layout(names, units)
-    known.insert(0, (data[p:after], names, units))
-    del known[8:]
-    return known[0]
-
-
 class FrameReader:
     """Reads frames' bodies; remembers what repeats, bounded."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, list[_Head]] = {}
+        self._kept = 0  # bytes of layouts
 
     def read(self, data: bytes, p: int) -> Frame:
         """The frame whose body is data[p:]. Raises UndecodableRecord."""
@@ -302,6 +272,7 @@ class FrameReader:
             count, end, p = read_block_head(data, p)
             if not count:
                 break
+            check_entries(len(blocks) + count, MOST_BLOCKS)
             for _ in range(count):
                 block, p = self._block(head, data, p)
                 blocks.append(block)
@@ -341,7 +312,23 @@ class FrameReader:
         else:
             at, p = read_offsets(data, p)
             at += start
-        (raw, names, units) = _layout(head.layouts, data, p)
+        (raw, names, units) = self._layout(head, data, p)
         p += len(raw)
         values, p = _doubles(data, p, len(names), len(at))
         return SignalBlock(at, names.copy(), values, units.copy()), p
+
+    def _layout(self, head: _Head, data: bytes, p: int) -> Layout:
+        """Names and units at p, with their bytes."""
+        for layout in head.layouts:
+            if data.startswith(layout[0], p):
+                return layout
+        names, after = read_array(read_text, data, p)
+        units, after = read_array(read_text, data, after)
+        check_layout(names, units)
+        self._kept += after - p
+        if self._kept > KEPT_BYTES:
+            self._heads.clear()
+            self._kept = 0
+        head.layouts.insert(0, (data[p:after], names, units))
+        del head.layouts[8:]
+        return head.layouts[0]

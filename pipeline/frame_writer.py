@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.model import Context, CountReading, Frame, MachineEvent, SignalBlock, StateChange
-from pipeline.frame_reader import DOUBLE, KEPT, LIMIT, check_layout, check_name, check_number, check_offsets, invalid
+from pipeline.frame_reader import DOUBLE, KEPT
+from pipeline.limits import (
+    KEPT_BYTES,
+    LIMIT,
+    check_amount,
+    check_layout,
+    check_name,
+    check_number,
+    check_offsets,
+    invalid,
+)
 
 
 def write_long(value: int) -> bytes:
@@ -82,9 +92,11 @@ class FrameWriter:
     def __init__(self) -> None:
         self._heads: dict[tuple[str, str, int], bytes] = {}
         self._layouts: dict[tuple[str, ...], bytes] = {}
+        self._kept = 0  # bytes of layouts
 
     def write(self, frame: Frame) -> bytes:
         """The body. Raises UndecodableRecord (`invalid`) for a frame that no reader would take."""
+        check_amount(frame)
         if not 0 <= frame.sequence < LIMIT:
             raise invalid(f"sequence {frame.sequence} is out of range")
         out = [
@@ -134,8 +146,10 @@ class FrameWriter:
             check_layout(names, block.units)
             raw = _write_array([write_text(name) for name in names])
             raw += _write_array([write_text(unit) for unit in block.units])
-            if len(self._layouts) >= KEPT:
+            self._kept += len(raw)
+            if self._kept > KEPT_BYTES:
                 self._layouts.clear()
+                self._kept = 0
             self._layouts[key] = raw
         out.append(raw)
         size = values.size

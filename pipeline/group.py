@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from pipeline import kafka_clients
 from pipeline.errors import BrokerUnavailable, LogHole, OpenOeeError, TopicMismatch
 from pipeline.plan import Place, Plan
 from pipeline.settings import Settings
@@ -67,7 +68,7 @@ class Group:
         self.joined = False
         self.share = Share()
         self.full = {name: settings.topic(name) for name in topics}
-        self.reach: dict[str, str | int] = {"bootstrap.servers": settings["kafka"], "log_level": 0}
+        self._settings = settings
         self._short = {full: name for name, full in self.full.items()}
         self._stop, self._accept_loss = stop, accept_loss
         self._held: list[Message] = []
@@ -89,6 +90,11 @@ class Group:
             "error_cb": self._away,
         })  # fmt: skip
         self._consumer.subscribe(list(self._short), on_assign=self._on_assign, on_revoke=self._on_revoke)
+
+    @property
+    def reach(self) -> dict[str, Any]:
+        """How to reach Kafka now: passwords change."""
+        return {**kafka_clients.common(self._settings), "group.id": self._settings.topic("openoee-plan")}
 
     def place(self, message: Message) -> Place:
         return self._short[message.topic()], message.partition()
@@ -190,11 +196,16 @@ class Group:
             raise TopicMismatch(f"topic {message.topic()} is gone ({error.str()}): run `openoee topics --create`")
         if code == KafkaError._AUTO_OFFSET_RESET:
             raise _hole(f"{what}: {error.str()}", message.topic(), message.partition(), message.offset())
-        self.tell(f"Kafka, {what}: {error.str()}", topic=message.topic(), partition=message.partition())
+        refused = kafka_clients.refusal(self._settings, error)
+        text = f"Kafka, {what}: {error.str()}" if refused is None else f"waiting: {refused} ({what})"
+        self.tell(text, topic=message.topic(), partition=message.partition())
 
     def _away(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self.tell(f"waiting: Kafka at {self.reach['bootstrap.servers']} does not answer")
+        refused = kafka_clients.heard(self._settings, error, self._consumer)
+        if refused is not None:
+            self.tell(f"waiting: {refused}")
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.tell(f"waiting: Kafka at {self._settings['kafka']} does not answer")
 
     def _check(self, before: Share) -> None:
         if self._failure is not None:

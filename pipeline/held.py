@@ -35,7 +35,7 @@ class Held:
         self.batch_s = histogram("openoee_worker_batch_seconds")
         self.snapshot_s = histogram("openoee_worker_snapshot_seconds")
         self._settings, self._results, self._counts, self._crash = settings, results, counts, crash
-        self._codec = Codec.agreed(settings["registry"])
+        self._codec = Codec.agreed(settings.registry)
         self._share = Share(settings.float("dead_letter_share"))
         self._reader = LogReader(settings, self._codec)
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from pipeline import avro_json, rows
+from pipeline import avro_json, kafka_clients, rows
 from pipeline.codec import Codec
 from pipeline.core.admission import admit, refused
 from pipeline.core.model import Control, DeadLetter, Frame
 from pipeline.dead_letters import BY, MENDED, REPLAYED, Address, Choice, Parked, find
 from pipeline.errors import BrokerUnavailable, DeliveryFailed, ParkError, UsageError
-from pipeline.settings import Settings
+from pipeline.settings import Access, Settings
 
 ANSWER_S = 30.0
 RECORD_BYTES = 8_000_000
@@ -125,7 +125,7 @@ def mended(parked: Parked, document: Any, codec: Codec) -> Sendable:
     return Sendable(parked, message.machine.encode(), value, f"mended, {_called(message)}", mended=True)
 
 
-def document(parked: Parked, codec: Codec, registry: str) -> dict[str, Any]:
+def document(parked: Parked, codec: Codec, registry: Access) -> dict[str, Any]:
     """Everything that is known of a refused record, for JSON; `record` is what a mended copy begins with."""
     from pipeline.registry import Lookup
 
@@ -151,9 +151,9 @@ class Replayer:
         self._telemetry, self._letters = settings.topic("telemetry"), settings.topic("dead-letters")
         self._failed: list[KafkaError] = []
         self._producer = Producer({
-            "bootstrap.servers": settings["kafka"], "client.id": "openoee-replay", "enable.idempotence": True,
+            **kafka_clients.common(settings), "client.id": "openoee-replay", "enable.idempotence": True,
             "acks": "all", "partitioner": "murmur2_random", "message.max.bytes": RECORD_BYTES,
-            "delivery.timeout.ms": int(ANSWER_S * 1000), "log_level": 0,
+            "delivery.timeout.ms": int(ANSWER_S * 1000),
         })  # fmt: skip
 
     def send(self, chosen: Sequence[Sendable]) -> list[Sent]:

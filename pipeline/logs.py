@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -87,10 +88,14 @@ class JsonLines(logging.Formatter):
 
 
 def _secrets(settings: Settings) -> tuple[str, ...]:
-    try:
-        return (settings.store_password,)
-    except OSError:  # a process that may not read it cannot tell it
-        return ()
+    asks: tuple[Callable[[], str], ...] = (
+        lambda: settings.store_password, lambda: settings.kafka_password, lambda: settings.registry.password,
+    )  # fmt: skip
+    found = []
+    for ask in asks:
+        with contextlib.suppress(OSError):  # a process that may not read it cannot tell it
+            found.append(ask())
+    return tuple(found)
 
 
 def _no_traceback_of_ours(record: logging.LogRecord) -> bool:

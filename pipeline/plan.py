@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -62,7 +63,7 @@ def cut(ranges: Mapping[Place, tuple[int, int]]) -> Plan:
 
 
 def records(
-    plan: Plan, topics: Mapping[str, str], reach: Mapping[str, str | int], accept_loss: bool = False
+    plan: Plan, topics: Mapping[str, str], reach: Mapping[str, Any], accept_loss: bool = False
 ) -> list[Message]:
     """The records of a plan, read from the log again.
 
@@ -70,7 +71,7 @@ def records(
     are gone (with `accept_loss`: gives what is left).
     """
     consumer = Consumer({
-        **reach, "group.id": "openoee-plan", "enable.auto.commit": False, "enable.partition.eof": True,
+        "group.id": "openoee-plan", **reach, "enable.auto.commit": False, "enable.partition.eof": True,
         "auto.offset.reset": "earliest" if accept_loss else "error",
     })  # fmt: skip
     wanted = {(topics[topic], number): span for (topic, number), span in plan.ranges.items()}

@@ -12,7 +12,7 @@ from typing import IO, Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from prometheus_client import Histogram
 
-from pipeline import metrics
+from pipeline import kafka_clients, metrics
 from pipeline.core.model import Control, Frame
 from pipeline.errors import BrokerUnavailable, DeliveryFailed, OpenOeeError, TopicMismatch
 from pipeline.framer import Framer
@@ -40,14 +40,15 @@ class TelemetryProducer:
 
     `journal` is a file (TSV, appended) that gets one line per acknowledged record, written and synced by `flush`.
     `timeout_s` is how long a record may wait for its acknowledgement. Memory is bounded: when Kafka is slower than
-    the caller, `send` waits. Entering raises BrokerUnavailable when nothing answers, TopicMismatch without the topic.
+    the caller, `send` waits. Entering raises BrokerUnavailable when nothing answers, TopicMismatch without the topic,
+    AccessRefused when Kafka does not let us.
     """
 
     def __init__(
         self, settings: Settings, codec: Encoder, journal: Path | None = None, timeout_s: float = 120.0
     ) -> None:
         self.sent = self.acknowledged = self.failed = self.bytes = self.values = 0
-        self._kafka = settings["kafka"]
+        self._kafka, self._settings = settings["kafka"], settings
         self._topic = settings.topic("telemetry")
         self._codec = codec
         self._timeout_s = timeout_s
@@ -57,7 +58,7 @@ class TelemetryProducer:
         self._first_failed = ""
         self._producer = Producer(
             {
-                "bootstrap.servers": self._kafka,
+                **kafka_clients.common(settings),
                 "client.id": "openoee-producer",
                 "enable.idempotence": True,
                 "acks": "all",
@@ -69,7 +70,6 @@ class TelemetryProducer:
                 "queue.buffering.max.kbytes": QUEUE_KBYTES,
                 "delivery.timeout.ms": int(timeout_s * 1000),
                 "socket.connection.setup.timeout.ms": 5000,
-                "log_level": 0,
             }
         )
 
@@ -82,7 +82,10 @@ class TelemetryProducer:
         try:
             topic = self._producer.list_topics(self._topic, timeout=min(self._timeout_s, 10)).topics.get(self._topic)
         except KafkaException as error:
+            self._producer.poll(0)  # takes in what the client heard of itself
             raise self._away(error.args[0]) from None
+        if topic is not None and topic.error is not None:
+            self._require_access(topic.error)
         if topic is None or topic.error is not None:
             raise TopicMismatch(f"Kafka at {self._kafka} has no topic {self._topic}: run `openoee topics` first")
 
@@ -188,8 +191,14 @@ class TelemetryProducer:
             self._journal.close()
             self._journal = None
 
+    def _require_access(self, error: KafkaError) -> None:
+        refused = kafka_clients.refusal(self._settings, error)
+        if refused is not None:
+            raise refused from None
+
     def _failure(self) -> OpenOeeError:
         assert self._first_error is not None
+        self._require_access(self._first_error)
         if self._first_error.code() in AWAY:
             return self._away(self._first_error)
         if self._first_error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
@@ -200,6 +209,7 @@ class TelemetryProducer:
         )
 
     def _away(self, error: KafkaError) -> BrokerUnavailable:
+        self._require_access(error)
         lost = f"; {self._counts()} not stored" if self.sent else ""
         return BrokerUnavailable(
             f"Kafka at {self._kafka} does not answer ({error.str()}){lost}. "

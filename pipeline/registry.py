@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -12,28 +14,40 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import schemas
-from pipeline.errors import RegistryUnavailable, SchemaMismatch, UnknownSchema
+from pipeline.errors import AccessRefused, RegistryUnavailable, SchemaMismatch, UnknownSchema
+from pipeline.settings import Access
 
 ANSWER_S = 2.0
 
 
 class Registry:
-    """The calls that we need; every one raises RegistryUnavailable when the registry is away."""
+    """The calls that we need. Each raises RegistryUnavailable when it is away, AccessRefused when it lets us not in."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+    def __init__(self, at: Access | str) -> None:
+        at = Access(at) if isinstance(at, str) else at
+        self.url = at.url.rstrip("/")
+        self._at = at
+        self._trust = ssl.create_default_context(cafile=at.ca) if self.url.startswith("https:") else None
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of a call; a status of 5xx counts as away."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/vnd.schemaregistry.v1+json", "Accept": "application/json"}
+        if self._at.user:
+            pair = f"{self._at.user}:{self._at.password}".encode()
+            headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_S, context=self._trust) as answer:
                 return int(answer.status), json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read().decode(errors="replace")
+            if error.code == 401 or (error.code == 403 and method == "GET"):  # others may not be offered at all
+                raise AccessRefused(
+                    f"registry at {self.url} turns user {self._at.user or 'nobody'} away ({error.code}): check"
+                    " OPENOEE_REGISTRY_USER and its password"
+                ) from None
             if error.code >= 500:
                 raise RegistryUnavailable(f"registry at {self.url}: {method} {path}: {error.code} {text}") from None
             try:
@@ -73,13 +87,13 @@ class Registry:
         return int(answer["id"])
 
 
-def register(url: str, versions: Sequence[schemas.Version], folder: Path) -> list[schemas.Version]:
+def register(at: Access | str, versions: Sequence[schemas.Version], folder: Path) -> list[schemas.Version]:
     """Put the bundle into a registry, in the order of its ids; returns what was not there yet.
 
     A registry without import mode numbers by itself, from 1: the ids agree when it is empty, or holds a part of the
     bundle and nothing else. Raises SchemaMismatch, RegistryUnavailable.
     """
-    registry, added = Registry(url), []
+    registry, added = Registry(at), []
     for version in versions:
         found = registry.find(version)
         if found is None:
@@ -92,9 +106,9 @@ def register(url: str, versions: Sequence[schemas.Version], folder: Path) -> lis
     return added
 
 
-def compare(url: str, versions: Sequence[schemas.Version]) -> None:
+def compare(at: Access | str, versions: Sequence[schemas.Version]) -> None:
     """Raise SchemaMismatch unless the registry holds every version of the bundle under its subject and id."""
-    registry = Registry(url)
+    registry = Registry(at)
     for version in versions:
         found = registry.find(version)
         if found is None:
@@ -127,8 +141,8 @@ class Lookup:
     patience_s = 10.0  # how long an unknown id may hold the line while the registry is away
     memory_s = 30.0  # how long a refusal is believed without asking again
 
-    def __init__(self, url: str) -> None:
-        self._registry = Registry(url)
+    def __init__(self, at: Access | str) -> None:
+        self._registry = Registry(at)
         self._found: dict[int, Any] = {}
         self._refused: dict[int, float] = {}
         self._away_since: float | None = None

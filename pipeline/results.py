@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline import kafka_clients
 from pipeline.errors import DeliveryFailed
 from pipeline.settings import Settings
 
@@ -37,11 +38,13 @@ class Results:
     def __init__(self, settings: Settings) -> None:
         self.sent = self.stored = 0
         self._names = {name: settings.topic(name) for name in _TOPICS}
-        self._kafka = settings["kafka"]
+        self._kafka, self._settings = settings["kafka"], settings
+        self._told = -TELL_EVERY_S
         self._failure: KafkaError | None = None
         self._producer = Producer(
             {
-                "bootstrap.servers": self._kafka,
+                **kafka_clients.common(settings),
+                "error_cb": self._heard,
                 "client.id": "openoee-worker",
                 "enable.idempotence": True,
                 "acks": "all",
@@ -51,7 +54,6 @@ class Results:
                 "message.max.bytes": RECORD_BYTES,
                 "queue.buffering.max.kbytes": QUEUE_KBYTES,
                 "message.timeout.ms": 0,  # a broker may be away for an hour: what was folded waits
-                "log_level": 0,
             }
         )
 
@@ -68,6 +70,7 @@ class Results:
     async def settle(self) -> None:
         """Return when everything handed over is stored."""
         since = told = time.monotonic()
+        self._producer.poll(0)  # even when nothing is under way: who is turned away hears of it
         while self.stored < self.sent:
             self._producer.poll(0)
             self._raise_failure()
@@ -102,6 +105,12 @@ class Results:
             self.stored += 1
         elif self._failure is None:
             self._failure = error
+
+    def _heard(self, error: KafkaError) -> None:
+        refused = kafka_clients.heard(self._settings, error, self._producer)
+        if refused is not None and time.monotonic() - self._told > TELL_EVERY_S:
+            self._told = time.monotonic()
+            log.warning("waiting: %s", refused)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,10 +24,11 @@ class Setting:
     default: str | int | float
     meaning: str
     minimum: float | None = None
+    secret: bool = False  # no flag: what a process was started with is for everybody to read
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return "" if self.secret else "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -37,11 +38,24 @@ class Setting:
 TABLE: tuple[Setting, ...] = (
     Setting("home", ".openoee", "folder of the local stack: downloads, data, logs, secrets"),
     Setting("kafka", "127.0.0.1:9092", "bootstrap servers of Kafka, comma-separated"),
+    Setting("kafka_security", "plaintext", "what Kafka's listener speaks: plaintext, ssl, sasl_ssl, sasl_plaintext"),
+    Setting("kafka_sasl", "SCRAM-SHA-512", "SASL mechanism: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN"),
+    Setting("kafka_user", "", "user of Kafka, for sasl_ssl"),
+    Setting("kafka_password", "", "password of that user; empty: read from kafka_password_file", secret=True),
+    Setting("kafka_password_file", "", "file with that password; empty: <home>/secrets/kafka_<kafka_user>"),
+    Setting("kafka_ca", "", "file (PEM) of the CA of Kafka; empty: <home>/tls/ca.pem, else the system's"),
+    Setting("kafka_cert", "", "file (PEM) of the certificate that shows Kafka who we are, where it asks for one"),
+    Setting("kafka_key", "", "file (PEM) of that certificate's key; empty: it is in the same file"),
     Setting("registry", "", "URL of a Confluent-compatible schema registry; empty: the committed bundle alone"),
+    Setting("registry_user", "", "user of the registry, for one that asks for a password (HTTP basic)"),
+    Setting("registry_password", "", "password of that user; empty: read from registry_password_file", secret=True),
+    Setting("registry_password_file", "", "file with that password; empty: <home>/secrets/registry_<registry_user>"),
+    Setting("registry_ca", "", "file (PEM) of the CA of an https registry; empty: as kafka_ca"),
     Setting("store", "http://127.0.0.1:8123", "URL of ClickHouse's HTTP interface"),
     Setting("store_user", "openoee", "user of the store"),
-    Setting("store_password", "", "password of the store; empty: read from store_password_file"),
+    Setting("store_password", "", "password of the store; empty: read from store_password_file", secret=True),
     Setting("store_password_file", "", "file with the store's password; empty: <home>/secrets/store"),
+    Setting("store_ca", "", "file (PEM) of the CA of an https store; empty: as kafka_ca"),
     Setting("database", "openoee", "database of the store"),
     Setting("topic_prefix", "", "put before every topic and consumer group, so that several lines share one broker"),
     Setting("partitions", 8, "partitions of every topic keyed by machine, when topics are created", 1),
@@ -74,13 +88,33 @@ TABLE: tuple[Setting, ...] = (
     Setting("log_format", "text", "text: log lines for people; json: one object a line, for programs"),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}
+BESIDE = {  # who may say where it is may say how to get in
+    "kafka": (
+        "kafka_security", "kafka_sasl", "kafka_user", "kafka_password_file", "kafka_ca", "kafka_cert", "kafka_key",
+    ),
+    "registry": ("registry_user", "registry_password_file", "registry_ca"),
+    "store_user": ("store_ca",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a server is and how to get in; `ca`: file of the CA to trust, None: those of the system."""
+
+    url: str
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.url)
 
 
 @dataclass(frozen=True)
 class Settings:
     """The values in force: `settings["kafka"]`, `settings.int("window_s")`."""
 
-    values: Mapping[str, str | int | float]
+    values: Mapping[str, str | int | float] = field(repr=False)
 
     def __getitem__(self, name: str) -> str:
         return str(self.values[name])
@@ -97,7 +131,7 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """These values as environment variables, for another process; secrets stay in their files."""
-        values = {name: value for name, value in self.values.items() if name != "store_password"}
+        values = {name: value for name, value in self.values.items() if not BY_NAME[name].secret}
         return {BY_NAME[name].variable: str(value) for name, value in values.items() if value != ""} | {
             "OPENOEE_HOME": str(self.home)
         }
@@ -120,9 +154,33 @@ class Settings:
     @property
     def store_password(self) -> str:
         """The store's password, from the setting or its file; empty when there is neither."""
-        if self["store_password"]:
-            return self["store_password"]
-        path = Path(self["store_password_file"] or self.home / "secrets" / "store")
+        return self._secret("store", "store")
+
+    @property
+    def kafka_password(self) -> str:
+        """The password of Kafka's user, from the setting or its file; empty when there is neither."""
+        return self._secret("kafka", f"kafka_{self['kafka_user']}")
+
+    @property
+    def registry(self) -> Access:
+        """The registry; false when there is none."""
+        user = self["registry_user"]
+        password = self._secret("registry", f"registry_{user}") if user else ""
+        return Access(self["registry"], user, password, self.ca("registry"))
+
+    def ca(self, part: str) -> str | None:
+        """File of the CA that kafka, registry or store is to be signed by; None: the system knows."""
+        own = self.home / "tls" / "ca.pem"
+        return self[f"{part}_ca"] or (str(own) if own.exists() else None)
+
+    def secret_file(self, part: str, name: str) -> Path:
+        """File with a password of kafka, registry or store: as set, else `name` among the secrets of the home."""
+        return Path(self[f"{part}_password_file"] or self.home / "secrets" / name)
+
+    def _secret(self, part: str, name: str) -> str:
+        if self[f"{part}_password"]:
+            return self[f"{part}_password"]
+        path = self.secret_file(part, name)
         return path.read_text().strip() if path.exists() else ""
 
 
@@ -155,13 +213,15 @@ def _typed(setting: Setting, raw: Any) -> str | int | float:
 
 
 def options(*names: str) -> Callable[[F], F]:
-    """Decorator: click options for these settings; the command receives them as keyword arguments for `load`."""
+    """Decorator: click options for these settings, secrets left out; the command gets them as keywords for `load`."""
+    asked = dict.fromkeys(each for name in names for each in (name, *BESIDE.get(name, ())))
 
     def decorate(function: F) -> F:
-        for name in reversed(names):
-            setting = BY_NAME[name]
+        for setting in (BY_NAME[name] for name in reversed(asked)):
+            if setting.secret:
+                continue
             text = f"{setting.meaning}  [{setting.variable}; default: {setting.default!r}]"
-            function = click.option(setting.flag, name, default=None, help=text)(function)
+            function = click.option(setting.flag, setting.name, default=None, help=text)(function)
         return function
 
     return decorate

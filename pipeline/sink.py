@@ -66,7 +66,7 @@ class Sink:
         self._rows, self._bytes = settings.int("sink_rows"), settings.int("sink_mb") << 20
         self._age_s = settings.int("sink_ms") / 1000
         self._max_future_ms = settings.engine().max_future_ms
-        self._codec = Codec.agreed(settings["registry"])
+        self._codec = Codec.agreed(settings.registry)
         self._bursts = BurstReader(self._codec.frame_headers)
         self._store = Store(settings)
         self._crash = CrashPoint(settings["crash_at"])

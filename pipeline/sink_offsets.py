@@ -11,6 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from pipeline import kafka_clients
 from pipeline.errors import BrokerUnavailable, StopError, TopicMismatch
 from pipeline.settings import Settings
 from pipeline.topics import SINK_GROUP
@@ -62,8 +63,7 @@ class SinkGroup:
         self._settings, self._names = settings, names
         self._group = settings.topic(SINK_GROUP)
         self._consumer = Consumer({
-            "bootstrap.servers": settings["kafka"], "group.id": self._group, "enable.auto.commit": False,
-            "log_level": 0,
+            **kafka_clients.common(settings), "group.id": self._group, "enable.auto.commit": False,
         })  # fmt: skip
 
     def marks(self) -> list[Mark]:
@@ -98,7 +98,7 @@ class SinkGroup:
 
     def check_empty(self) -> None:
         """Raise StopError when a sink is in the group."""
-        admin = AdminClient({"bootstrap.servers": self._settings["kafka"], "log_level": 0})
+        admin = AdminClient(kafka_clients.common(self._settings))
         answer = admin.describe_consumer_groups([self._group], request_timeout=ANSWER_S)[self._group]
         try:
             members = len(answer.result(ANSWER_S + 5).members)

@@ -17,8 +17,9 @@ import msgpack
 import zstandard
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
+from pipeline import kafka_clients
 from pipeline.codec import Codec, StateRecord
-from pipeline.errors import BrokerUnavailable, ParkError, StateUnreadable
+from pipeline.errors import AccessRefused, BrokerUnavailable, ParkError, StateUnreadable
 from pipeline.settings import Settings
 
 RECORD_BYTES = 900_000  # above this a partition gets twice as many buckets
@@ -177,7 +178,7 @@ class LogReader:
 
     def __init__(self, settings: Settings, codec: Codec) -> None:
         self._codec = codec
-        self._kafka = settings["kafka"]
+        self._settings = settings
         self._state = settings.topic("state")
         self._telemetry = settings.topic("telemetry")
         self.garbage = 0
@@ -208,7 +209,7 @@ class LogReader:
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(self._telemetry, partition), timeout=ANSWER_S)
         except KafkaException as error:
-            raise self._away(error) from None
+            raise self._away(error.args[0]) from None
         finally:
             consumer.close()
         return int(low), int(high)
@@ -241,25 +242,24 @@ class LogReader:
         while ended < partitions:
             message = consumer.poll(ANSWER_S)
             if message is None:
-                raise self._away("no answer")
+                raise self._away(KafkaError(KafkaError._TIMED_OUT))
             if message.error() is None:
                 yield message.partition(), message.offset(), message.value()
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended += 1
             else:
-                raise self._away(message.error().str())
+                raise self._away(message.error())
 
     def _consumer(self) -> Any:
         configuration: Mapping[str, Any] = {
-            "bootstrap.servers": self._kafka,
-            "group.id": "openoee-state-reader",  # never joined, never committed
+            **kafka_clients.common(self._settings),
+            "group.id": self._settings.topic("openoee-state-reader"),  # never joined, never committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 10,
-            "log_level": 0,
         }
         return Consumer(configuration)
 
-    def _away(self, why: object) -> BrokerUnavailable:
-        return BrokerUnavailable(f"Kafka at {self._kafka} does not answer ({why})")
+    def _away(self, error: KafkaError) -> AccessRefused | BrokerUnavailable:
+        return kafka_clients.failed(self._settings, error)

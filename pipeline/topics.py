@@ -10,7 +10,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from pipeline.errors import BrokerUnavailable, TopicMismatch
+from pipeline import kafka_clients
+from pipeline.errors import AccessRefused, BrokerUnavailable, TopicMismatch
 from pipeline.settings import Settings
 
 ANSWER_S = 15.0  # a broker that is silent for longer counts as away
@@ -74,16 +75,16 @@ class Found:
 def ensure(settings: Settings) -> list[str]:
     """Create what is missing, check what is there; returns the full names that were created.
 
-    Raises TopicMismatch, BrokerUnavailable. Safe to call from many processes at once.
+    Raises TopicMismatch, BrokerUnavailable, AccessRefused. Safe to call from many processes at once.
     """
     admin = _admin(settings)
-    there = _partitions(admin)
+    there = _partitions(admin, settings)
     names = {topic.name: settings.topic(topic.name) for topic in TABLE}
     # topics that are there already decide the number of partitions: all keyed ones must agree
     keyed = [there[names[topic.name]] for topic in TABLE if topic.keyed and names[topic.name] in there]
     partitions = keyed[0] if keyed else settings.int("partitions")
     missing = [topic for topic in TABLE if names[topic.name] not in there]
-    created = _create(admin, missing, names, partitions, settings.int("replication")) if missing else []
+    created = _create(admin, missing, names, partitions, settings) if missing else []
     check(settings)
     return created
 
@@ -95,6 +96,7 @@ def check(settings: Settings) -> None:
     if missing:
         raise TopicMismatch(
             f"missing in Kafka at {settings['kafka']}: {', '.join(missing)}: run `openoee topics --create`"
+            f"{', or let the user see them' if kafka_clients.has_user(settings) else ''}"
         )
     telemetry = found["telemetry"]
     for item in found.values():
@@ -114,15 +116,15 @@ def check(settings: Settings) -> None:
 
 
 def describe(settings: Settings) -> list[Found]:
-    """The line's topics that the broker has, in the order of the table. Raises BrokerUnavailable."""
+    """The line's topics that the broker has, in the order of the table. Raises BrokerUnavailable, AccessRefused."""
     admin = _admin(settings)
-    metadata = _metadata(admin)
+    metadata = _metadata(admin, settings)
     there = [topic for topic in TABLE if settings.topic(topic.name) in metadata.topics]
     resources = [ConfigResource(ResourceType.TOPIC, settings.topic(topic.name)) for topic in there]
     answers = admin.describe_configs(resources, request_timeout=ANSWER_S) if resources else {}
     found = []
     for topic, resource in zip(there, resources, strict=True):
-        configuration = {key: str(entry.value) for key, entry in _result(answers[resource]).items()}
+        configuration = {key: str(entry.value) for key, entry in _result(answers[resource], settings).items()}
         partitions = metadata.topics[resource.name].partitions
         replication = len(partitions[0].replicas) if partitions else 0
         found.append(Found(topic, resource.name, len(partitions), replication, configuration))
@@ -130,9 +132,9 @@ def describe(settings: Settings) -> list[Found]:
 
 
 def _create(
-    admin: AdminClient, topics: Iterable[Topic], names: Mapping[str, str], partitions: int, replication: int
+    admin: AdminClient, topics: Iterable[Topic], names: Mapping[str, str], partitions: int, settings: Settings
 ) -> list[str]:
-    fresh = []
+    fresh, replication = [], settings.int("replication")
     for topic in topics:
         count, configuration = partitions if topic.keyed else 1, topic.configuration(replication)
         fresh.append(NewTopic(names[topic.name], count, replication, config=configuration))
@@ -148,16 +150,16 @@ def _create(
                     f"topic {name} needs {replication} brokers (OPENOEE_REPLICATION): {error.args[0].str()}"
                 ) from None
             if code != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was quicker: fine
-                raise _mapped(error) from None
-    _await_metadata(admin, {topic.topic for topic in fresh})
+                raise _mapped(error, settings) from None
+    _await_metadata(admin, {topic.topic for topic in fresh}, settings)
     return created
 
 
-def _await_metadata(admin: AdminClient, names: set[str]) -> None:
+def _await_metadata(admin: AdminClient, names: set[str], settings: Settings) -> None:
     """Return once the broker tells everybody about the new topics and each partition has a leader."""
     deadline = time.monotonic() + ANSWER_S
     while True:
-        topics = _metadata(admin).topics
+        topics = _metadata(admin, settings).topics
         waiting = sorted(name for name in names if name not in topics or not _led(topics[name]))
         if not waiting:
             return
@@ -171,28 +173,27 @@ def _led(topic: Any) -> bool:
 
 
 def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings["kafka"], "log_level": 0, "topic.metadata.propagation.max.ms": 0})
+    return AdminClient({**kafka_clients.common(settings), "topic.metadata.propagation.max.ms": 0})
 
 
-def _metadata(admin: AdminClient) -> Any:
+def _metadata(admin: AdminClient, settings: Settings) -> Any:
     try:
         return admin.list_topics(timeout=ANSWER_S)
     except KafkaException as error:
-        raise _mapped(error) from None
+        admin.poll(0)  # takes in what the client heard of itself: it tells more than that nothing answers
+        raise _mapped(error, settings) from None
 
 
-def _partitions(admin: AdminClient) -> dict[str, int]:
-    return {name: len(topic.partitions) for name, topic in _metadata(admin).topics.items()}
+def _partitions(admin: AdminClient, settings: Settings) -> dict[str, int]:
+    return {name: len(topic.partitions) for name, topic in _metadata(admin, settings).topics.items()}
 
 
-def _result(answer: Any) -> Any:
+def _result(answer: Any, settings: Settings) -> Any:
     try:
         return answer.result(ANSWER_S + 5)
     except KafkaException as error:
-        raise _mapped(error) from None
+        raise _mapped(error, settings) from None
 
 
-def _mapped(error: KafkaException) -> BrokerUnavailable:
-    return BrokerUnavailable(
-        f"Kafka does not answer ({error.args[0].str()}): check OPENOEE_KAFKA, or start the local stack: `openoee up`"
-    )
+def _mapped(error: KafkaException, settings: Settings) -> AccessRefused | BrokerUnavailable:
+    return kafka_clients.failed(settings, error.args[0])

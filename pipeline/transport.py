@@ -21,11 +21,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import mode
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.app.base import App
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.streams import Stream
 from faust.tables.recovery import Recovery
 from faust.transport import consumer as base
@@ -34,6 +36,9 @@ from faust.transport.drivers.aiokafka import Consumer as AiokafkaConsumer
 from faust.transport.drivers.aiokafka import Transport as AiokafkaTransport
 from faust.types import TP, ConsumerMessage
 from mode.threads import MethodQueue
+
+from pipeline import kafka_clients
+from pipeline.settings import Settings
 
 COMMIT_WITHIN_S = 5.0
 GROUP_ERRORS_ALLOWED = 10  # in a row, one a second: after that the group will not come back by itself
@@ -60,9 +65,20 @@ PINNED: dict[Callable[..., Any], str] = {
     GroupCoordinator.need_rejoin: "40a8e580883b",
     GroupCoordinator.coordinator_dead: "98a0dfe85794",
     SubscriptionState.reassignment_in_progress.fget: "8281e4c792df",
+    AIOKafkaClient._get_conn: "1eaeaab22404",
 }
 
 Starts = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+
+
+def credentials(settings: Settings) -> Credentials | None:
+    """How Faust and aiokafka get into Kafka; None where it is open to all. Raises SettingError."""
+    context = kafka_clients.encrypted(settings)
+    if not kafka_clients.has_user(settings):
+        return SSLCredentials(context) if context is not None else None
+    user, password = kafka_clients.credentials(settings)
+    mechanism = kafka_clients.mechanism(settings)
+    return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
 
 
 def digest(function: Callable[..., Any]) -> str:
@@ -120,6 +136,9 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
             client = self._thread._consumer
             if client is None or getattr(client, "_coordinator", None) is None:
                 continue
+            password = self.transport.password()
+            if password:
+                client._client._sasl_plain_password = password  # of the connections to come
             try:
                 await self._thread.call_thread(client._coordinator.check_errors)
                 errors = 0
@@ -157,10 +176,13 @@ class Consumer(AiokafkaConsumer):  # type: ignore[misc]
 
 
 class Transport(AiokafkaTransport):  # type: ignore[misc]
-    """A transport whose consumer asks `starts` where to begin the partitions that it was given."""
+    """A transport whose consumer asks `starts` where to begin the partitions that it was given.
+
+    `password`: what Kafka's user has to say from now on; empty: nothing, or what it said before.
+    """
 
     Consumer = Consumer
 
-    def __init__(self, url: Any, app: Any, starts: Starts) -> None:
+    def __init__(self, url: Any, app: Any, starts: Starts, password: Callable[[], str] = str) -> None:
         super().__init__(url, app)
-        self.starts = starts
+        self.starts, self.password = starts, password

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from pipeline import settings, topics
+from pipeline import access, settings, topics
 from pipeline.cli import COMMANDS
 from pipeline.local.kafka import BROKER, node_properties
 
@@ -288,3 +288,19 @@ def test_docker_compose_accepts_the_file_where_it_is_installed() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_the_roles_of_a_clickhouse_server_are_those_of_the_line() -> None:
+    """Statements that the engine's own parser takes; no password in them, no right that the role does not need."""
+    import chdb
+
+    text = re.sub(r"--.*", "", (DEPLOY / "clickhouse" / "roles.sql").read_text())
+    statements = [part.strip() for part in text.split(";") if part.strip()]
+    for statement in statements:
+        quoted = statement.replace("'", "\\'")
+        assert chdb.query(f"SELECT formatQuery('{quoted}')", "TSVRaw").bytes()
+    rights = dict(re.findall(r"GRANT (.+?) ON openoee\.\* TO openoee_(\w+)", text))
+    assert {role: may for may, role in rights.items()} == {"sink": "SELECT, INSERT", "reader": "SELECT"}
+    users = {role.store for role in access.ROLES if role.store}
+    assert {"openoee_" + user for user in users} == set(re.findall(r"CREATE ROLE IF NOT EXISTS (\w+)", text))
+    assert "IDENTIFIED" not in text

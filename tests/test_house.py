@@ -30,7 +30,7 @@ LEVELS = {
     "pipeline.core": 0, "pipeline.errors": 0, "pipeline": 0,
     "pipeline.settings": 1, "pipeline.metrics": 1, "pipeline.codec": 1, "pipeline.schemas": 1, "pipeline.registry": 1,
     "pipeline.evolution": 1, "pipeline.frame_reader": 1, "pipeline.frame_writer": 1, "pipeline.row_writer": 1,
-    "pipeline.yaml_lines": 1,
+    "pipeline.limits": 1, "pipeline.yaml_lines": 1, "pipeline.kafka_clients": 1,
     "pipeline.agents": 3, "pipeline.transport": 3, "pipeline.sink": 3, "pipeline.web": 3, "pipeline.audit": 3,
     "pipeline.backup": 3, "pipeline.restore": 3,
     "pipeline.local": 4, "pipeline.cli": 4, "pipeline.__main__": 4,
@@ -155,6 +155,18 @@ def test_a_file_says_what_it_is_for_and_stays_short(path: Path) -> None:
     assert len(first) > 15, "the first line says what the module is for"
     length = path.read_bytes().count(b"\n")
     assert length <= MAX_LINES
+
+
+def test_how_to_reach_kafka_is_said_in_one_place() -> None:
+    """Encryption and users would be missing in a client that is set up elsewhere."""
+    allowed = {"pipeline.kafka_clients", "pipeline.local.kafka"}  # the latter: the address of its own brokers
+    names = {
+        name
+        for name, path in MODULES.items()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and node.value == "bootstrap.servers"
+    }
+    assert names - allowed == set()
 
 
 def files() -> list[Path]:

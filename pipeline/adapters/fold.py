@@ -9,11 +9,12 @@ from pipeline.adapters import Tally
 from pipeline.adapters.cutter import Cutter
 from pipeline.adapters.meaning import UNAVAILABLE, Conditions, CycleFold, StateFold
 from pipeline.core.model import Context, CountReading, Frame, MachineEvent
+from pipeline.limits import MAX_TEXT
 from pipeline.mapping import Mapping
 
 LEVELS = {"normal": "Normal", "warning": "Warning", "fault": "Fault", "unavailable": "Unavailable"}
 ALARMS = ("Warning", "Fault")
-LONGEST_TEXT = 10_000
+LONGEST_TEXT = MAX_TEXT  # what is longer is cut
 
 
 class Entry(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Container
 from collections.abc import Mapping as Map
 
 from pipeline.core.model import StateChange
+from pipeline.limits import MAX_TEXT
 from pipeline.mapping import CycleRule, StateRule
 
 UNAVAILABLE = "UNAVAILABLE"
@@ -16,6 +17,10 @@ HISTORY = 2000
 def holds(when: Map[str, Container[str]], values: Map[str, str]) -> bool:
     """True when every item has one of its values."""
     return all(item in values and values[item] in wanted for item, wanted in when.items())
+
+
+def _cut(text: str | None) -> str | None:
+    return None if text is None else text[:MAX_TEXT]
 
 
 class StateFold:
@@ -75,10 +80,10 @@ class StateFold:
         value = values.get(self._rule.item)
         for override in self._rule.overrides:
             if holds(override.when, values):
-                return StateChange(at, override.state, value if override.reason is None else override.reason)
+                return StateChange(at, override.state, _cut(value) if override.reason is None else override.reason)
         if value is None:
             return None
-        return StateChange(at, self._rule.values.get(value, "unknown"), value)
+        return StateChange(at, self._rule.values.get(value, "unknown"), _cut(value))
 
 
 class CycleFold:

@@ -62,7 +62,7 @@ def audit(settings: Settings, options: Options, tell: Callable[[str], Any] = pri
 
 def _audit(settings: Settings, options: Options, store: Store, report: Report, tell: Callable[[str], Any]) -> None:
     migrate.check(store)
-    codec = Codec.agreed(settings["registry"])
+    codec = Codec.agreed(settings.registry)
     report.positions = at.positions(settings, codec, options.wait_s)
     offsets = at.check(report.positions, settings.topic)
     checks = {one.table: Check(one.name) for one in TABLES}

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from pipeline import kafka_clients
 from pipeline.codec import Codec, Message
 from pipeline.core.admission import extents
 from pipeline.core.engine import Engine
@@ -29,8 +30,8 @@ def raw(settings: Settings, partition: int, start: int, end: int) -> Iterator[li
     """Records [start, end) of a partition of telemetry. Raises BrokerUnavailable, LogHole when they are gone."""
     topic = settings.topic("telemetry")
     consumer = Consumer({
-        "bootstrap.servers": settings["kafka"], "group.id": "openoee-audit", "enable.auto.commit": False,
-        "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.wait.max.ms": 10, "log_level": 0,
+        **kafka_clients.common(settings), "group.id": settings.topic("openoee-audit"), "enable.auto.commit": False,
+        "enable.partition.eof": True, "auto.offset.reset": "error", "fetch.wait.max.ms": 10,
     })  # fmt: skip
     try:
         consumer.assign([TopicPartition(topic, partition, start)])

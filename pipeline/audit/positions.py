@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from pipeline import topics
+from pipeline import kafka_clients, topics
 from pipeline.audit.report import Check, Difference
 from pipeline.codec import Codec
 from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
@@ -121,8 +121,7 @@ class _Group:
     def __init__(self, settings: Settings, group: str) -> None:
         self._settings = settings
         self._consumer = Consumer({
-            "bootstrap.servers": settings["kafka"], "group.id": settings.topic(group), "enable.auto.commit": False,
-            "log_level": 0,
+            **kafka_clients.common(settings), "group.id": settings.topic(group), "enable.auto.commit": False,
         })  # fmt: skip
 
     def extents(self, names: Iterable[str]) -> dict[tuple[str, int], tuple[int, int]]:

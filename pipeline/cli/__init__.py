@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "restore": "a backup into an empty database; the sink fills in the rest",
     "migrate": "create or upgrade the tables and views of the store",
     "topics": "create, check and describe the Kafka topics",
+    "access": "show and grant the rights of every part on Kafka, change passwords",
     "schemas": "list, check and register the Avro schemas",
     "settings": "list every setting: flag, environment variable, default, meaning",
     "metrics": "list every metric: name, kind, labels, unit, meaning",

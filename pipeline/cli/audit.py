@@ -23,7 +23,7 @@ from pipeline import settings
               help="Stop after so many differences of a check.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="For programs; instants in ms since 1970.")
 @settings.options(
-    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database",
+    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password_file", "database",
     "home", "window_s", "lateness_s", "max_future_s", "retention_h", "provisional_s", "detect", "keep_telemetry_days",
     "keep_minutes_days", "keep_revisions_days",
 )  # fmt: skip

@@ -14,7 +14,7 @@ from pipeline.settings import load, options
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @options(
-    "kafka", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database", "home",
+    "kafka", "topic_prefix", "store", "store_user", "store_password_file", "database", "home",
 )  # fmt: skip
 def command(folder: Path, as_json: bool, **flags: Any) -> None:
     """Back the store up into DIR, which must be empty or not exist; worker and sink go on meanwhile.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.corrections import Effect, Place
 
 F = TypeVar("F", bound=Callable[..., Any])
-WHERE = ("store", "store_user", "store_password", "store_password_file", "database", "home")
+WHERE = ("store", "store_user", "store_password_file", "database", "home")
 REACH = ("kafka", "topic_prefix", "registry", *WHERE)
 
 
@@ -208,7 +208,7 @@ def _send(sent: list[tuple[str, Correction]], values: Any, store: Any, by: str |
     from pipeline import corrections
     from pipeline.codec import Codec
 
-    issued = corrections.send(sent, values, Codec.agreed(values["registry"]), by or getpass.getuser())
+    issued = corrections.send(sent, values, Codec.agreed(values.registry), by or getpass.getuser())
     for machine, correction in sent:
         said = {key: value for key, value in asdict(correction).items() if value and key not in ("start", "end", "id")}
         said.pop("revision")

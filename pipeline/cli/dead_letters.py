@@ -83,7 +83,7 @@ def show(address: str, as_json: bool, **given: Any) -> None:
 
     values = load(given)
     parked = _one(address, values)
-    said = letter_replay.document(parked, Codec(values["registry"]), values["registry"])
+    said = letter_replay.document(parked, Codec(values.registry), values.registry)
     if as_json:
         _json(said)
         return
@@ -126,7 +126,7 @@ def replay(
     values, choice = _chosen(given, addresses)
     if not addresses and choice == type(choice)():
         raise UsageError("which ones? name addresses, or choose by --machine, --reason, --topic, --from, --to")
-    codec = Codec.agreed(values["registry"])
+    codec = Codec.agreed(values.registry)
     picked = _allowed(_found(values, codec, choice, addresses, limit), values, bool(addresses), again, mend)
     replayer = None
     total = 0

@@ -54,7 +54,7 @@ def apply(file: str, effective: str | None, restate: bool, by: str | None, **fla
     now = time.time_ns() // 1_000_000
     factory = load(file, factory_apply.year_of(now))
     values = settings.load(flags)
-    codec = Codec.agreed(values["registry"])
+    codec = Codec.agreed(values.registry)
     before = factory_apply.last_applied(factory.site, values, codec)
     since = factory_apply.effective_from(effective, now, factory, before is not None, restate)
     lines = factory_apply.differences(before, factory)

@@ -8,7 +8,7 @@ from pipeline.settings import load, options
 
 
 @click.command(epilog="Example:  openoee migrate --store http://127.0.0.1:8123 --database openoee")
-@options("store", "store_user", "store_password", "store_password_file", "database", "home")
+@options("store", "store_user", "store_password_file", "database", "home")
 def command(**flags: str | None) -> None:
     """Create or upgrade the tables and views of the store. Running it again changes nothing."""
     from pipeline.store.migrate import migrate, migrations

@@ -51,7 +51,7 @@ def command(
     values = settings.load(given)
     logs.setup(values)
     click.get_current_context().with_resource(endpoint.served(values, health := ProducerHealth()))
-    codec = Codec.agreed(values["registry"])
+    codec = Codec.agreed(values.registry)
     pace = Pace(1.0 if realtime else speed)
     plant = load_factory(factory) if factory else None
     with producer_of(values, codec, journal) as producer:

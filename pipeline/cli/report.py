@@ -12,7 +12,7 @@ from pipeline.settings import load, options
 @click.option("--from", "start", help="From this instant on, as 2026-03-02T06:00 (UTC) or with an offset.")
 @click.option("--to", "end", help="Up to this instant; default: all that is known.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
-@options("store", "store_user", "store_password", "store_password_file", "database", "home")
+@options("store", "store_user", "store_password_file", "database", "home")
 def command(site: str, start: str | None, end: str | None, as_json: bool, **flags: str | None) -> None:
     """Print OEE, A, P and Q of machines and lines with their coverage, where the time went, and anomalies."""
     from datetime import UTC, datetime

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--finish", is_flag=True, help="The rows are there: only set the sink's offsets back, and migrate.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @options(
-    "kafka", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database", "home",
+    "kafka", "topic_prefix", "store", "store_user", "store_password_file", "database", "home",
     "session_s", "keep_telemetry_days", "keep_minutes_days", "keep_revisions_days",
 )  # fmt: skip
 def command(folder: Path, into: str, check: bool, finish: bool, as_json: bool, **flags: Any) -> None:

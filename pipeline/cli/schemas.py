@@ -41,10 +41,10 @@ def check(**flags: Any) -> None:
 
     count = evolution.check(schemas.home())
     click.echo(f"{len(schemas.FILES)} records, {count} comparisons with the history: FULL_TRANSITIVE")
-    url = settings.load(flags)["registry"]
-    if url:
-        registry.compare(url, schemas.bundle())
-        click.echo(f"{url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+    at = settings.load(flags).registry
+    if at:
+        registry.compare(at, schemas.bundle())
+        click.echo(f"{at.url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
 
 
 @command.command(epilog="Example: openoee schemas register --registry http://127.0.0.1:8081/apis/ccompat/v7")
@@ -54,13 +54,13 @@ def register(**flags: Any) -> None:
     from pipeline import registry, schemas
     from pipeline.errors import UsageError
 
-    url = settings.load(flags)["registry"]
-    if not url:
+    at = settings.load(flags).registry
+    if not at:
         raise UsageError("no registry is set: give --registry URL or OPENOEE_REGISTRY")
-    added = registry.register(url, schemas.bundle(), schemas.home())
+    added = registry.register(at, schemas.bundle(), schemas.home())
     for version in added:
         click.echo(f"registered {version.subject} version {version.version} as id {version.id}")
-    click.echo(f"{url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+    click.echo(f"{at.url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
 
 
 @command.command(epilog="Example: openoee schemas release")

@@ -21,7 +21,8 @@ def markdown() -> str:
     text = HEAD
     for row in TABLE:
         default = "" if row.default == "" else f"`{row.default}`"
-        text += f"| `{row.flag}` | `{row.variable}` | {default} | {_escaped(row.meaning)} |\n"
+        flag = f"`{row.flag}`" if row.flag else "none: a secret"
+        text += f"| {flag} | `{row.variable}` | {default} | {_escaped(row.meaning)} |\n"
     return text
 
 
@@ -40,8 +41,8 @@ def command(as_markdown: bool) -> None:
     rows = [("flag", "environment variable", "value", "meaning")]
     for row in TABLE:
         value = values.values[row.name]
-        shown = "***" if row.name == "store_password" and value else str(value)
-        rows.append((row.flag, row.variable, shown + ("" if value == row.default else " *"), row.meaning))
+        shown = "***" if row.secret and value else str(value)
+        rows.append((row.flag or "-", row.variable, shown + ("" if value == row.default else " *"), row.meaning))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

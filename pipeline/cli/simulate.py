@@ -84,7 +84,7 @@ def command(
     habits = Habits(zone(timezone, now), signal_period_ms=round(signal_period * 1000))
     plant = Plant(site, seed, begin, machines, habits=habits, dirt=mess, truth=truth is not None)
     factory = Factory.of(site, habits.timezone, plant.machines)
-    codec = Codec.agreed(values["registry"])
+    codec = Codec.agreed(values.registry)
     click.echo(
         f"site      {site}: {machines} machines on {len(plant.lines)} lines, seed {seed}, from {iso(begin)}, "
         f"{habits.timezone}"

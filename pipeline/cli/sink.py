@@ -9,7 +9,7 @@ from pipeline.settings import load, options
 
 @click.command(epilog="Example:  openoee sink --kafka 127.0.0.1:9092 --store http://127.0.0.1:8123")
 @options(
-    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password", "store_password_file", "database",
+    "kafka", "registry", "topic_prefix", "store", "store_user", "store_password_file", "database",
     "home", "max_future_s", "sink_rows", "sink_mb", "sink_ms", "session_s", "metrics_port",
     "metrics_host", "log_format",
 )  # fmt: skip

@@ -20,7 +20,7 @@ def command(as_json: bool, **flags: Any) -> None:
 
     Exit code 1 when a part is not up.
     """
-    from pipeline.errors import BrokerUnavailable
+    from pipeline.errors import AccessRefused, BrokerUnavailable
     from pipeline.local.lag import lags
     from pipeline.local.stack import Stack
 
@@ -29,8 +29,8 @@ def command(as_json: bool, **flags: Any) -> None:
     behind = []
     if parts[0].state == "up":
         try:
-            behind = lags(stack.settings["kafka"])
-        except BrokerUnavailable as error:
+            behind = lags(stack.settings)
+        except (BrokerUnavailable, AccessRefused) as error:
             click.echo(f"openoee: {error}", err=True)
     if as_json:
         told = {

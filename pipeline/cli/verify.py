@@ -30,7 +30,7 @@ HERE = "the store of the settings"
     help="Write the cases into the store and ask its SQL views; URL as everywhere  [OPENOEE_STORE].",
 )  # fmt: skip
 @click.option("--keep", is_flag=True, help="With --store: leave the rows there, under sites of their own.")
-@options("store_user", "store_password", "store_password_file", "database", "home")
+@options("store_user", "store_password_file", "database", "home")
 def command(
     files: Sequence[Path], pattern: str, listed: bool, verbose: bool, store: str | None, keep: bool, **given: Any
 ) -> None:

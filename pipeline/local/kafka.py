@@ -8,13 +8,16 @@ import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import StackError
 from pipeline.local.downloads import Report, install
 from pipeline.local.machine import require_disk, require_free_port, require_java
 from pipeline.local.processes import Supervisor
+from pipeline.local.secure import Secrets, arguments_file
 
 POM = Path(__file__).with_name("kafka.pom.xml")
 LOG4J = Path(__file__).with_name("log4j2.xml")
@@ -41,12 +44,19 @@ BROKER = {
 
 
 class Kafka:
-    """The brokers of one home: node i listens on `port + 2 (i - 1)`, its controller one port above."""
+    """The brokers of one home: node i listens on `port + 2 (i - 1)`, its controller one port above.
 
-    def __init__(self, home: Path, port: int, supervisor: Supervisor | None = None) -> None:
+    `secure`: TLS, users and rights; `access` then tells how an administrator gets in (`kafka_clients.common`).
+    """
+
+    def __init__(
+        self, home: Path, port: int, supervisor: Supervisor | None = None, secure: Secrets | None = None,
+        access: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:  # fmt: skip
         self.home = home
         self.port = port
         self.supervisor = supervisor or Supervisor(home)
+        self.secure, self.access = secure, access
         self._cluster_file = _cluster_file(home)
 
     def start(self, nodes: int | None, report: Report) -> None:
@@ -117,16 +127,32 @@ class Kafka:
 
     def _format(self, java: str, libs: Path, node: int, cluster: Mapping[str, str | int]) -> None:
         data = self.home / "kafka" / f"node-{node}"
-        properties = node_properties(node, int(cluster["nodes"]), self.port, data)
-        self._properties_file(node).write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        properties = node_properties(node, int(cluster["nodes"]), self.port, data, self.secure)
+        text = "".join(f"{key}={value}\n" for key, value in properties.items())
+        file = self._properties_file(node)
+        file.touch(mode=0o600)
+        file.write_text(text)
         tool = [*_java(java, libs), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
         asked = ["format", "--ignore-formatted", "-t", str(cluster["id"]), "-c", str(self._properties_file(node))]
-        done = subprocess.run([*tool, *asked], capture_output=True, text=True, check=False)
+        with self._without_secrets(asked) as shown:
+            done = subprocess.run([*tool, *shown], capture_output=True, text=True, check=False)
         if done.returncode:
             raise StackError(
                 f"Kafka's storage in {data} cannot be formatted (exit code {done.returncode}): "
                 f"{_telling((done.stdout + done.stderr).strip().splitlines())}"
             )
+
+    @contextmanager
+    def _without_secrets(self, asked: list[str]) -> Iterator[list[str]]:
+        """The arguments of the storage tool; the first users' passwords in a file, for arguments can be read by all."""
+        if self.secure is None:
+            yield asked
+            return
+        path = arguments_file(self.home / "secrets", [*asked, *self.secure.first_users()])
+        try:
+            yield [f"@{path}"]
+        finally:
+            path.unlink()
 
     def wait_ready(self) -> None:
         """Wait until every broker answers; StackError, with its last words, when one ends instead."""
@@ -137,7 +163,7 @@ class Kafka:
             for i in range(1, wanted + 1):
                 if not self.supervisor.alive(node_name(i)):
                     raise StackError(f"Kafka's broker {i} ended at its start: {self._last_words(i)}")
-            found = describe(self.bootstrap(), timeout_s=1.0)
+            found = describe(self.bootstrap(), timeout_s=1.0, access=self.access())
             if found and found[0] != cluster["id"]:
                 raise StackError(f"another Kafka (cluster {found[0]}) answers at {self.bootstrap()}")
             if found and found[1] == wanted:
@@ -185,17 +211,19 @@ def broker_port(first: int, node: int) -> int:
     return first + 2 * (node - 1)
 
 
-def node_properties(node: int, nodes: int, port: int, data: Path) -> dict[str, str]:
+def node_properties(node: int, nodes: int, port: int, data: Path, secure: Secrets | None = None) -> dict[str, str]:
     """Broker settings of one node; internal topics are replicated on every node."""
     own = broker_port(port, node)
     voters = ",".join(f"{i}@127.0.0.1:{broker_port(port, i) + 1}" for i in range(1, nodes + 1))
     replicas, in_sync = str(nodes), str(min(nodes, 2))
+    clients = "CLIENTS" if secure else "PLAINTEXT"
     return {
         **BROKER,
+        **(secure.properties() if secure else {}),
         "node.id": str(node),
         "controller.quorum.voters": voters,
-        "listeners": f"PLAINTEXT://127.0.0.1:{own},CONTROLLER://127.0.0.1:{own + 1}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{own}",
+        "listeners": f"{clients}://127.0.0.1:{own},CONTROLLER://127.0.0.1:{own + 1}",
+        "advertised.listeners": f"{clients}://127.0.0.1:{own}",
         "log.dirs": str(data),
         "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": replicas,
@@ -206,12 +234,15 @@ def node_properties(node: int, nodes: int, port: int, data: Path) -> dict[str, s
     }
 
 
-def describe(bootstrap: str, timeout_s: float) -> tuple[str, int] | None:
-    """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time."""
+def describe(bootstrap: str, timeout_s: float, access: Mapping[str, Any] | None = None) -> tuple[str, int] | None:
+    """Cluster id and number of brokers that answer at `bootstrap`, None when nobody does within the time.
+
+    `access`: how clients get in (`kafka_clients.common`), where it is not open to all.
+    """
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100}
+    quiet = {**(access or {}), "bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100}
     try:
         found = AdminClient(quiet).list_topics(timeout=timeout_s)
     except KafkaException:

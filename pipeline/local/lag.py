@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.settings import Settings
+
 ANSWER_S = 5.0
 
 
@@ -18,14 +20,14 @@ class Lag:
     records: int
 
 
-def lags(bootstrap: str) -> list[Lag]:
-    """Lag of every consumer group with committed offsets; BrokerUnavailable when Kafka does not answer."""
+def lags(settings: Settings) -> list[Lag]:
+    """Lag of every consumer group with committed offsets; BrokerUnavailable, AccessRefused."""
     from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec
 
-    from pipeline.errors import BrokerUnavailable
+    from pipeline import kafka_clients
 
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    admin = AdminClient(kafka_clients.common(settings))
     found: list[Lag] = []
     try:
         names = [group.group_id for group in admin.list_consumer_groups(request_timeout=ANSWER_S).result().valid]
@@ -46,5 +48,5 @@ def lags(bootstrap: str) -> list[Lag]:
                 behind = sum(max(0, newest[topic, place.partition] - place.offset) for place in places)
                 found.append(Lag(name, topic, members, len(places), behind))
     except KafkaException as error:
-        raise BrokerUnavailable(f"Kafka at {bootstrap} does not tell its consumer groups: {error}") from None
+        raise kafka_clients.failed(settings, error.args[0]) from None
     return found

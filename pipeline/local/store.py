@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import secrets
+import ssl
 import sys
 import time
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 from pipeline.errors import StackError
 from pipeline.local.machine import require_disk, require_free_port
 from pipeline.local.processes import Supervisor
+from pipeline.local.secure import Secrets
 
 NAME = "store"
-READER = "reader"
+READER, SINK = "reader", "sink"
 READY_WITHIN_S = 120.0
 ROOM_MB = 500
 LAYER = 0
 
 
 class Store:
-    """The store of one home, on 127.0.0.1; the user may do everything in it, `reader` may only read."""
+    """The store of one home, on 127.0.0.1; the user may do everything in it, `reader` may only read.
 
-    def __init__(self, home: Path, port: int, user: str, supervisor: Supervisor | None = None) -> None:
+    `secure`: it speaks TLS, and `sink` may read and insert."""
+
+    def __init__(
+        self, home: Path, port: int, user: str, supervisor: Supervisor | None = None, secure: Secrets | None = None
+    ) -> None:
         self.home = home
         self.port = port
         self.user = user
         self.supervisor = supervisor or Supervisor(home)
+        self.secure = secure
 
     def start(self, password: str = "") -> None:
         """Start the store if it does not run and wait until it answers; see `launch` for what may go wrong."""
@@ -54,10 +61,15 @@ class Store:
             self.supervisor.spawn(
                 NAME,
                 [sys.executable, "-m", "pipeline.local.store_front", "--folder", str(folder), "--port", str(self.port),
-                 "--user", f"{self.user}={secret}", "--reader", f"{READER}={reader}"],
+                 "--user", f"{self.user}={secret}", "--reader", f"{READER}={reader}", *self._closed()],
                 env={"TZ": "UTC"},
                 layer=LAYER,
             )  # fmt: skip
+
+    def _closed(self) -> list[str]:
+        if self.secure is None:
+            return []
+        return ["--writer", f"{SINK}={keep_secret(self.home, 'store_sink', '')}", "--tls", str(self.secure.key)]
 
     def stop(self) -> None:
         """End the store; its data survive."""
@@ -66,9 +78,10 @@ class Store:
     def wait_ready(self) -> None:
         """Wait until the store answers; StackError, with its last words, when it ends instead."""
         password = keep_secret(self.home, "store", "").read_text().strip()
+        ca = str(self.secure.ca) if self.secure is not None else None
         deadline = time.monotonic() + READY_WITHIN_S
         log = self.supervisor.logs / f"{NAME}.log"
-        while not answers("127.0.0.1", self.port, self.user, password):
+        while not answers("127.0.0.1", self.port, self.user, password, ca=ca):
             if not self.supervisor.alive(NAME):
                 said = ([line for line in self.supervisor.tail(NAME) if line.strip()] or ["it wrote nothing"])[-1]
                 said = said.removeprefix("Error: ")
@@ -78,9 +91,14 @@ class Store:
             time.sleep(0.02)
 
 
-def answers(host: str, port: int, user: str, password: str, timeout_s: float = 5.0) -> bool:
-    """Whether a store answers a query of this user; StackError when it refuses the password."""
+def answers(host: str, port: int, user: str, password: str, timeout_s: float = 5.0, ca: str | None = None) -> bool:
+    """Whether a store answers a query of this user, over TLS where its CA is given.
+
+    Raises StackError when it refuses the password.
+    """
     connection = HTTPConnection(host, port, timeout=timeout_s)
+    if ca is not None:
+        connection = HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context(cafile=ca))
     try:
         connection.request(
             "GET", "/?query=SELECT%201", headers={"X-ClickHouse-User": user, "X-ClickHouse-Key": password}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from itertools import chain
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.local.store_engine import Answer, Engine, External, Session
@@ -25,21 +28,41 @@ from pipeline.local.store_http import (
     settings_of,
     status_of,
 )
-from pipeline.local.store_sql import HEAD_BYTES, inline_insert, is_insert, is_read
+from pipeline.local.store_sql import ACCESS_DENIED, HEAD_BYTES, inline_insert, is_insert, is_read, is_several
 from pipeline.local.store_wire import TEXT, Wire
 
 QUERIES_AT_ONCE = 64
+STATEMENT_BYTES, FORM_BYTES = 16 << 20, 64 << 20
+OWNER, WRITER, READER = "owner", "writer", "reader"  # does everything; reads and inserts; reads
+
+
+@dataclass
+class User:
+    """Somebody whose password stands in a file, and may be another one tomorrow."""
+
+    path: Path
+    role: str
+    _known: tuple[int, str] = (0, "")
+
+    def password(self) -> str:
+        """What the file says now."""
+        changed = self.path.stat().st_mtime_ns
+        if changed != self._known[0]:
+            self._known = (changed, self.path.read_text().strip())
+        return self._known[1]
 
 
 class Server(ThreadingHTTPServer):
-    """Listens on 127.0.0.1; `users` maps a name to its password and whether it may only read."""
+    """Listens on 127.0.0.1; with `trust` it speaks TLS."""
 
     daemon_threads = False  # the engine may only be closed when they have ended
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, port: int, engine: Engine, users: dict[str, tuple[str, bool]]) -> None:
+    def __init__(self, port: int, engine: Engine, users: dict[str, User], trust: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", port), Handler)
+        if trust is not None:  # the handshake is the connection's own thread's work: here it would hold up everybody
+            self.socket = trust.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.engine = engine
         self.users = users
         self.slots = threading.BoundedSemaphore(QUERIES_AT_ONCE)
@@ -52,7 +75,7 @@ class Server(ThreadingHTTPServer):
         with self.lock:
             self.closing = True
             for connection in self.idle:
-                connection.shutdown(socket.SHUT_RD)
+                socket.socket.shutdown(connection, socket.SHUT_RD)  # not TLS's own, which forgets its state
 
 
 class Handler(Wire):
@@ -68,7 +91,7 @@ class Handler(Wire):
             self.server.idle.add(self.connection)
         try:
             super().handle_one_request()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):  # the latter: a client that trusts another CA, or speaks no TLS
             self.close_connection = True
         finally:
             with self.server.lock:
@@ -98,13 +121,13 @@ class Handler(Wire):
             self.refuse(404, f"There is no handle {address.path}\n")
             return
         try:
-            readonly = self.authenticate(parameters)
+            role = self.authenticate(parameters)
             if not self.server.slots.acquire(timeout=10):
                 raise RuntimeError(
                     "Code: 202. DB::Exception: Too many queries at once. (TOO_MANY_SIMULTANEOUS_QUERIES)"
                 )
             try:
-                self.query(parameters, readonly)
+                self.query(parameters, role)
             finally:
                 self.server.slots.release()
         except (ConnectionError, TimeoutError):
@@ -113,19 +136,19 @@ class Handler(Wire):
             code, message = code_of(str(error))
             self.refuse(status_of(code), f"{message} (version {self.server.engine.version} (chdb))\n", code)
 
-    def authenticate(self, parameters: dict[str, str]) -> bool:
-        """Whether the user may only read; RuntimeError when name or password is wrong."""
+    def authenticate(self, parameters: dict[str, str]) -> str:
+        """What the user may do; RuntimeError when name or password is wrong."""
         user, password = credentials(self.headers, parameters)
         known = self.server.users.get(user)
-        if known is None or not hmac.compare_digest(known[0].encode(), password.encode()):
+        if known is None or not hmac.compare_digest(known.password().encode(), password.encode()):
             raise RuntimeError(
                 f"Code: 516. DB::Exception: {user}: Authentication failed: password is incorrect, or there is no user "
                 "with such name. (AUTHENTICATION_FAILED)"
             )
         parameters["user"] = user
-        return known[1]
+        return known.role
 
-    def query(self, parameters: dict[str, str], readonly: bool) -> None:
+    def query(self, parameters: dict[str, str], role: str) -> None:
         """Run one statement and send its result."""
         if "1" in (parameters.get("compress"), parameters.get("decompress")):
             raise RuntimeError(
@@ -136,17 +159,17 @@ class Handler(Wire):
         external: list[External] = []
         content_type = self.headers.get("Content-Type", "")
         if content_type.startswith("multipart/form-data"):
-            external = self.form(b"".join(body), content_type, parameters)
+            external = self.form(whole(body, FORM_BYTES), content_type, parameters)
             body = iter(())
         settings = settings_of(parameters, [table.name for table in external])
         name = parameters.get("session_id") or None
         seconds = float(parameters.get("session_timeout", 60))
         must_exist = parameters.get("session_check") == "1"
         engine = self.server.engine
-        with engine.session(parameters["user"], name, seconds, must_exist, readonly) as session:
+        with engine.session(parameters["user"], name, seconds, must_exist, role == READER) as session:
             database = self.headers.get("X-ClickHouse-Database") or parameters.get("database")
             with engine.prepared(session, database, settings, external):
-                self.execute(session, parameters, body)
+                self.execute(session, parameters, body, role)
 
     @staticmethod
     def form(body: bytes, content_type: str, parameters: dict[str, str]) -> list[External]:
@@ -163,7 +186,7 @@ class Handler(Wire):
             )
         return tables
 
-    def execute(self, session: Session, parameters: dict[str, str], body: Iterator[bytes]) -> None:
+    def execute(self, session: Session, parameters: dict[str, str], body: Iterator[bytes], role: str) -> None:
         """Tell an INSERT with rows behind it, which streams in, from every other statement."""
         started = time.monotonic()
         head = parameters.get("query", "").encode()
@@ -174,7 +197,7 @@ class Handler(Wire):
             chunk = next(body, b"")
             head += chunk
             inline = inline_insert(head)
-            if not chunk or (len(head) > HEAD_BYTES and inline is None and is_insert(head)):
+            if not chunk or (inline is None and len(head) > (HEAD_BYTES if is_insert(head) else STATEMENT_BYTES)):
                 break
         engine = self.server.engine
         if inline is not None and not values and self.command == "POST":
@@ -183,8 +206,10 @@ class Handler(Wire):
             rows, size = engine.insert(session, statement, inline.format, chain([head[inline.data_from :]], body))
             self.reply(200, b"", self.summary(started, written=(rows, size)))
             return
-        sql = (head + b"".join(body)).decode()
+        sql = whole(chain([head], body), STATEMENT_BYTES).decode()
         engine.guard.check(sql, values)
+        if role == WRITER and (is_several(sql) or not (is_read(sql) or is_insert(sql.encode()))):
+            raise RuntimeError(ACCESS_DENIED.format(f"{parameters['user']} may read and insert, nothing else"))
         if self.command == "GET" and not is_read(sql):
             raise RuntimeError("Code: 164. DB::Exception: GET only reads: use POST for this statement. (READONLY)")
         form = parameters.get("default_format") or self.headers.get("X-ClickHouse-Format") or "TabSeparated"
@@ -230,3 +255,13 @@ class Handler(Wire):
             "elapsed_ns": int((time.monotonic() - started) * 1e9),
         }
         return [("X-ClickHouse-Summary", json.dumps({name: str(value) for name, value in values.items()}))]
+
+
+def whole(pieces: Iterable[bytes], most: int) -> bytes:
+    """All of it in one piece; RuntimeError with ClickHouse's code 62 when it is longer than it may be."""
+    found = bytearray()
+    for piece in pieces:
+        found += piece
+        if len(found) > most:
+            raise RuntimeError(f"Code: 62. DB::Exception: Max query size exceeded: {most} bytes. (SYNTAX_ERROR)")
+    return bytes(found)

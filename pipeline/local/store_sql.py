@@ -130,6 +130,11 @@ def inline_insert(head: bytes) -> Inline | None:
     return Inline(head[: clause.start()], name, clause.end())
 
 
+def is_several(text: str) -> bool:
+    """Whether something follows the end of a first statement."""
+    return bool(re.search(r";\s*\S", strip(text)))
+
+
 def is_insert(head: bytes) -> bool:
     """Whether `head` begins an INSERT of any kind."""
     return bool(_INSERT.match(blank(head[:HEAD_BYTES].decode("latin-1"))))

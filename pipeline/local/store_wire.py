@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.local.store_http import Encoder
 
 READ_BYTES = 1 << 20
+LINE_BYTES = 1 << 12
 IDLE_S = 600.0
 TEXT = "text/plain; charset=UTF-8"
 
@@ -67,16 +68,21 @@ class Wire(BaseHTTPRequestHandler):
     def raw_body(self) -> Iterator[bytes]:
         """The request's body as sent, in pieces of at most a megabyte."""
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                yield self.exactly(size)
-                self.rfile.readline()
-            while self.rfile.readline().strip():  # trailers
+            while size := int(self.rfile.readline(LINE_BYTES).split(b";")[0], 16):
+                yield from self._pieces(size)
+                self.rfile.readline(LINE_BYTES)
+            while self.rfile.readline(LINE_BYTES).strip():  # trailers
                 continue
             return
-        left = int(self.headers.get("Content-Length") or 0)
-        while left > 0:
-            piece = self.exactly(min(left, READ_BYTES))
-            left -= len(piece)
+        yield from self._pieces(int(self.headers.get("Content-Length") or 0))
+
+    def _pieces(self, size: int) -> Iterator[bytes]:
+        """So many bytes, a megabyte at most at a time, whatever the client claims."""
+        if size < 0:
+            raise ValueError("a body of less than nothing")
+        while size:
+            piece = self.exactly(min(size, READ_BYTES))
+            size -= len(piece)
             yield piece
 
     def exactly(self, size: int) -> bytes:

@@ -109,7 +109,7 @@ class Store:
                 self._open = self._connect()
             answer = what(self._open)
         except (ClickHouseError, HTTPError, OSError) as error:
-            if not isinstance(error, ClickHouseError) or getattr(error, "code", None) is None:
+            if not isinstance(error, ClickHouseError) or getattr(error, "code", None) in (None, *NO_RIGHTS):
                 self._drop()
             raise self._told(error) from None
         self._worked = True
@@ -134,6 +134,7 @@ class Store:
             port=url.port or (8443 if url.scheme == "https" else 8123),
             username=self._settings["store_user"],
             password=self._settings.store_password,
+            ca_cert=self._settings.ca("store") if url.scheme == "https" else None,
             database=self.database,
             connect_timeout=CONNECT_S,
             send_receive_timeout=self._answer_s,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from live_stack import DockerStack, LiveStack, LocalStack, docker_answers
+from secure_home import Home
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
 def registry(stack: LiveStack) -> str:
     """URL of a real schema registry (the setting `registry`), started when the first test asks for it."""
     return stack.start_registry()
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """`openoee up --secure` has run in it; modules with another kind of home have a fixture of their own."""
+    made = Home(tmp_path_factory.mktemp("secure"))
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.end_all()

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.local.store_sql import Guard, Inline, format_named, inline_insert, is_insert, is_read, is_streamed, is_use
+from pipeline.local.store_handler import whole
+from pipeline.local.store_sql import (
+    Guard,
+    Inline,
+    format_named,
+    inline_insert,
+    is_insert,
+    is_read,
+    is_several,
+    is_streamed,
+    is_use,
+)
 
 GUARD = Guard(
     ["MergeTree", "ReplacingMergeTree", "Memory", "Null", "View", "Atomic", "Kafka", "URL", "Executable", "Log"]
@@ -109,3 +120,21 @@ def test_allowed(sql: str) -> None:
 def test_a_function_named_by_parameter_is_refused() -> None:
     with pytest.raises(RuntimeError, match="file"):
         GUARD.check("SELECT arrayMap({f:Identifier}, ['/etc/passwd'])", {"f": "file"})
+
+
+@pytest.mark.parametrize(
+    ("text", "several"),
+    [
+        ("SELECT 1", False), ("SELECT 1;", False), ("SELECT 1; -- done\n", False), ("SELECT ';' AS a", False),
+        ("SELECT 1; DROP TABLE t", True), ("SELECT 1;/* */DROP TABLE t", True),
+        ("INSERT INTO t SELECT 1; SELECT 2", True),
+    ],
+)  # fmt: skip
+def test_statements_behind_the_first_one_are_seen(text: str, several: bool) -> None:
+    assert is_several(text) is several
+
+
+def test_a_statement_is_only_so_long() -> None:
+    assert whole([b"ab", b"c"], 3) == b"abc"
+    with pytest.raises(RuntimeError, match="Code: 62"):
+        whole([b"ab", b"cd"], 3)

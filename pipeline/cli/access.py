@@ -1,0 +1,66 @@
+"""`openoee access`: roles and rights on Kafka, shown and granted; passwords changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import settings
+
+REACH = settings.options("home", "kafka", "topic_prefix")
+
+
+@click.group(epilog="Example: openoee access show")
+def command() -> None:
+    """Who may do what on the line's topics and groups: each part of the line has a user of its own."""
+
+
+@command.command(epilog="Example: openoee access show --topic-prefix plant7.")
+@REACH
+def show(**flags: Any) -> None:
+    """Print every role and its rights, as `grant` gives them."""
+    from pipeline import access
+
+    values = settings.load(flags)
+    for role in access.ROLES:
+        click.echo(f"{role.name}: {role.does}")
+        things: dict[tuple[str, str], list[str]] = {}
+        for kind, name, what in access.rights(role, values):
+            things.setdefault((kind.name.lower(), name), []).append(what.name.lower())
+        for (kind, name), may in things.items():
+            click.echo(f"  {kind} {name}: {', '.join(may)}")
+
+
+@command.command(epilog="Example: openoee access grant --kafka-user admin")
+@REACH
+def grant(**flags: Any) -> None:
+    """Give every role its rights on this line's topics and groups; again changes nothing.
+
+    For a Kafka whose authorizer refuses what nobody was granted (allow.everyone.if.no.acl.found=false); run it as an
+    administrator.
+    """
+    from pipeline import access
+
+    values = settings.load(flags)
+    count = access.grant(values)
+    click.echo(f"{count} rights of {', '.join(role.name for role in access.ROLES)} stand in Kafka at {values['kafka']}")
+
+
+@command.command(epilog="Example: openoee access rotate sink")
+@click.argument("user")
+@click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Where the password is kept.  [default: <home>/secrets/kafka_<USER>]")  # fmt: skip
+@REACH
+def rotate(user: str, path: Path | None, **flags: Any) -> None:
+    """Make a new password for USER of Kafka (SCRAM-SHA-512): told to Kafka, put into its file, shown to nobody.
+
+    Makes the user where there is none. What runs as USER goes on, and uses the new password when it connects again.
+    """
+    from pipeline import access
+
+    values = settings.load(flags)
+    path = path or values.home / "secrets" / f"kafka_{user}"
+    access.rotate(values, user, path)
+    click.echo(f"user {user} of Kafka at {values['kafka']} has a new password: {path}")
