@@ -39,6 +39,7 @@ from pipeline.transport import Transport
 STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
 LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
 TEND_S = 1.0
+WATCH_S = 5.0
 RETRY_S = 1.0
 ALONE_S = 20.0
 STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
@@ -217,6 +218,10 @@ class Line:
         @app.timer(TEND_S, name="pipeline.agents.tend")  # type: ignore[untyped-decorator]
         async def tend() -> None:
             await self._guarded(self.tend())
+
+        @app.timer(WATCH_S, name="pipeline.agents.watch")  # type: ignore[untyped-decorator]
+        async def watch() -> None:
+            await self._guarded(self._held.watch())
 
         async def revoked(*_: Any, **__: Any) -> None:
             await self._guarded(self.drain())

@@ -26,6 +26,7 @@ class Outgoing(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Results:
@@ -85,8 +86,9 @@ class Results:
     def _produce(self, record: Outgoing, partition: int) -> bool:
         try:
             self._producer.produce(
-                self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered
-            )
+                self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered,
+                headers=record.headers or None,
+            )  # fmt: skip
         except BufferError:
             return False
         except KafkaException as error:

@@ -21,12 +21,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Message as KafkaMessage
 
+from pipeline import topics
 from pipeline.burst_reader import BurstReader
 from pipeline.codec import Codec, Message
 from pipeline.core.burst import Burst
 from pipeline.core.model import DeadLetter, Frame
 from pipeline.crash import CrashPoint
-from pipeline.errors import BrokerUnavailable, ParkError, RetryError
+from pipeline.errors import BrokerUnavailable, ParkError, RetryError, TopicMismatch
 from pipeline.group import Group, Rebalanced, Stopping
 from pipeline.plan import Place, Plan, cut, records
 from pipeline.rows import Rows, read, weight
@@ -37,6 +38,7 @@ from pipeline.store.hours import Touched
 
 TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory")
 POLL_S = 0.2
+WATCH_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 log = logging.getLogger("openoee.sink")
 
@@ -80,6 +82,9 @@ class Sink:
         self._codec = Codec.agreed(settings["registry"])
         self._bursts = BurstReader(self._codec.frame_headers)
         self._store = Store(settings)
+        self._settings = settings
+        self._sources: dict[str, topics.Identity] = {}
+        self._watched = 0.0
         self._crash = CrashPoint(settings["crash_at"])
         self._group = Group(settings, TOPICS, stop, accept_loss)
 
@@ -92,6 +97,7 @@ class Sink:
                     if not ready:
                         self._with_store(lambda: migrate.check(self._store))
                         ready = True
+                    self._watch()
                     self._finish()
                     self._write(self._gather())
                 except Rebalanced:
@@ -101,6 +107,21 @@ class Sink:
         finally:
             self._group.close()
             self._store.close()
+
+    def _watch(self) -> None:
+        """Now and then see whether a topic was made again: positions in it would then skip records without a word."""
+        if time.monotonic() - self._watched < WATCH_S:
+            return
+        self._watched = time.monotonic()
+        try:
+            found = topics.identities(self._settings, TOPICS)
+        except RetryError:
+            return
+        other = [name for name, known in self._sources.items() if name in found and found[name].id != known.id]
+        if other:
+            names = ", ".join(map(self._settings.topic, other))
+            raise TopicMismatch(f"made again while the sink ran: {names}. Start it again: it reads them from their start")
+        self._sources |= found
 
     def _gather(self) -> list[Taken]:
         """Records, until there are enough rows or bytes or the first of them is old enough."""
