@@ -77,7 +77,7 @@ class Held:
         return False
 
     async def watch(self) -> None:
-        """Raise TopicMismatch once `telemetry` is gone, made again or grown: offsets held then mean nothing any more."""
+        """Raise TopicMismatch once `telemetry` is gone, made again or grown: the offsets held mean nothing then."""
         try:
             found = await asyncio.to_thread(topics.identities, self._settings, ["telemetry"])
         except RetryError:
@@ -130,8 +130,8 @@ class Held:
             if snapshots.newest > high:
                 raise LogHole(
                     f"partition {number}: the saved state covers offsets up to {snapshots.newest}, but telemetry ends "
-                    f"at {high}: its tail was lost, or the topic was made again. `openoee topics --reset-state` goes on "
-                    "with what is there"
+                    f"at {high}: its tail was lost, or the topic was made again. `openoee topics --reset-state` goes "
+                    "on with what is there"
                 )
             part = Partition(number, self._settings, self._codec, snapshots, self._share, self._counts)
             self._skip_lost(part, low, known=snapshots.found)
@@ -176,7 +176,9 @@ class Held:
 def _another(name: str, was: str, now: Identity | None) -> TopicMismatch:
     """`telemetry` is another topic than the one whose offsets the state covers (`was`, as an Identity says it)."""
     if now is None:
-        return TopicMismatch(f"topic {name} is gone: run `openoee topics --create`, then `openoee topics --reset-state`")
+        return TopicMismatch(
+            f"topic {name} is gone: run `openoee topics --create`, then `openoee topics --reset-state`"
+        )
     known, _, partitions = was.rpartition("/")
     if known == now.id:
         return TopicMismatch(

@@ -87,7 +87,7 @@ class Results:
         try:
             self._producer.produce(
                 self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered,
-                headers=record.headers or None,
+                headers=list(record.headers),
             )  # fmt: skip
         except BufferError:
             return False

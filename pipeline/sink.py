@@ -120,7 +120,9 @@ class Sink:
         other = [name for name, known in self._sources.items() if name in found and found[name].id != known.id]
         if other:
             names = ", ".join(map(self._settings.topic, other))
-            raise TopicMismatch(f"made again while the sink ran: {names}. Start it again: it reads them from their start")
+            raise TopicMismatch(
+                f"made again while the sink ran: {names}. Start it again: it reads them from their start"
+            )
         self._sources |= found
 
     def _gather(self) -> list[Taken]:

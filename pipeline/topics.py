@@ -130,7 +130,8 @@ def identities(settings: Settings, names: Iterable[str]) -> dict[str, Identity]:
     Raises BrokerUnavailable.
     """
     full = {settings.topic(name): name for name in names}
-    answers = _admin(settings).describe_topics(TopicCollection(list(full)), request_timeout=ANSWER_S)
+    admin = _admin(settings)  # kept: its answers end with it
+    answers = admin.describe_topics(TopicCollection(list(full)), request_timeout=ANSWER_S)
     found = {}
     for topic, answer in answers.items():
         try:

@@ -13,7 +13,9 @@ from pipeline import settings
 @click.option("--create", "action", flag_value="create", default=True, help="Create what is missing, then show.")
 @click.option("--check", "action", flag_value="check", help="Only check; exit code 1 when a topic is missing or wrong.")
 @click.option("--describe", "action", flag_value="describe", help="Only show what is there.")
-@click.option("--reset-state", "action", flag_value="reset", help="Drop what workers have saved: they compute it again.")
+@click.option(
+    "--reset-state", "action", flag_value="reset", help="Drop what workers have saved: they compute it again."
+)
 @settings.options("kafka", "topic_prefix", "partitions", "replication")
 def command(action: str, **flags: Any) -> None:
     """Create, check and show the Kafka topics of the line."""

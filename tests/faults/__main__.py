@@ -57,7 +57,10 @@ def run(wanted: Sequence[Fault], places: Places, seed: int, rounds: int | None, 
             what = "; ".join([*outcome.seen, *outcome.wrong])
             kind = "control" if control else "round"
             verdict = outcome.verdict if fine(outcome) else f"** {outcome.verdict} **"
-            print(f"{one.number:2} {one.name}, {kind}, seed {number}, {outcome.seconds:.0f} s: {verdict}: {what}", flush=True)
+            print(
+                f"{one.number:2} {one.name}, {kind}, seed {number}, {outcome.seconds:.0f} s: {verdict}: {what}",
+                flush=True,
+            )
     return outcomes
 
 

@@ -220,5 +220,3 @@ def _leader(trial: Trial, partition: int) -> int:
     admin = AdminClient({"bootstrap.servers": trial.settings["kafka"], "log_level": 0})
     name = trial.settings.topic("telemetry")
     return int(admin.list_topics(name, timeout=15).topics[name].partitions[partition].leader)
-
-

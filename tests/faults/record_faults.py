@@ -39,9 +39,8 @@ from pipeline.registry import Registry, register
 T0 = 1_700_000_000_000
 DAY_MS = 86_400_000
 STATES = ("running", "running", "idle", "running", "fault")
-FACTS = (
-    "toUnixTimestamp64Milli(segment_start), apt_ms, adet_ms, pbt_ms, good, reject, arrayStringConcat(flags, ' ')"
-)  # what a machine's row says, its name and times of arrival aside
+# what a machine's row says, its name and times of arrival aside
+FACTS = "toUnixTimestamp64Milli(segment_start), apt_ms, adet_ms, pbt_ms, good, reject, arrayStringConcat(flags, ' ')"
 
 
 def minutes(machine: str, source: str = "plc", steps: int = 120, start: int = T0) -> list[Frame]:
@@ -258,7 +257,10 @@ def absurd(trial: Trial) -> None:
     counts = Frame("dirty", "other", 1, 1, T0, counts=[CountReading(T0, True, total=2**62)])
     state = Frame("dirty", "other", 1, 2, T0, states=[StateChange(T0, "\u202egninnur\0")])
     rtl = "\u202e\u05de\u05db\u05d5\u05e0\u05d4"
-    forgeries = [("x" * 10_240, forged(Frame("x" * 10_240, "plc", 1, 0, T0))), ("nul\0", forged(Frame("nul\0", "plc", 1, 0, T0)))]
+    forgeries = [
+        ("x" * 10_240, forged(Frame("x" * 10_240, "plc", 1, 0, T0))),
+        ("nul\0", forged(Frame("nul\0", "plc", 1, 0, T0))),
+    ]
     names = [*minutes(rtl), ended(rtl)]
     strays = [("dirty", forged(one)) for one in (strange, counts, state)]
     send(trial, [*minutes("clean"), ended("clean"), *good[:60], *strays, *forgeries, *good[60:], *names])
@@ -269,7 +271,9 @@ def absurd(trial: Trial) -> None:
     stored = trial.ask("SELECT value FROM telemetry FINAL WHERE machine = 'dirty' AND signal = 'other'")
     if any(not np.isfinite(value) for (value,) in stored):
         raise Wrong(f"values that are no numbers are in the store: {stored}")
-    trial.saw(f"dead letters {dict(reasons(trial))}; of {values.size} absurd values {len(stored)} finite ones are stored")
+    trial.saw(
+        f"dead letters {dict(reasons(trial))}; of {values.size} absurd values {len(stored)} finite ones are stored"
+    )
 
 
 @fault(27, "record larger than the broker takes", rounds=1, quick=True)
@@ -277,7 +281,9 @@ def too_large(trial: Trial) -> None:
     trial.worker()
     trial.sink()
     at = np.arange(600_000, dtype=np.int64) + T0
-    huge = Frame("m1", "plc", 1, 500, T0, signals=[SignalBlock(at, ["load"], np.random.default_rng(1).normal(size=(1, 600_000)))])
+    huge = Frame(
+        "m1", "plc", 1, 500, T0, signals=[SignalBlock(at, ["load"], np.random.default_rng(1).normal(size=(1, 600_000)))]
+    )
     with TelemetryProducer(trial.settings, Codec(), trial.journal) as producer:
         for frame in minutes("m1"):
             producer.send(frame)
@@ -363,5 +369,3 @@ def _apply(trial: Trial, file: Path, text: str, code: int, *more: str) -> str:
 
 def _iso(at: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at / 1000))
-
-

@@ -1,4 +1,4 @@
-"""Hours under load: memory, lag, file handles and parts of the store, sampled, judged and drawn. `make soak HOURS=n`."""
+"""Hours under load: memory, lag, file handles, parts of the store, sampled and judged. `make soak HOURS=n`."""
 
 from __future__ import annotations
 

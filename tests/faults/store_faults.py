@@ -7,7 +7,7 @@ import time
 
 from book import NotSeen, Wrong, fault
 from sink_trial import COLUMNS, NO_TOKENS, OTHER_GROUP, Load, SinkProcess, drained, held, lag, wrong
-from trial import Trial, expect, says, stops
+from trial import Trial, expect, last_line, says, stops
 from worker_trial import until
 
 from pipeline.core.model import OeeFact
@@ -109,7 +109,9 @@ def store_killed(trial: Trial) -> None:
         way.lose_answers()
         rows.send(range(part * STEPS, part * STEPS + STEPS))
         most = trial.chance.randint(20_000, 200_000)
-        until(lambda asked=asked, most=most: way.asked > asked + most, 60, "rows are on their way into the store", 0.001)
+        until(
+            lambda asked=asked, most=most: way.asked > asked + most, 60, "rows are on their way into the store", 0.001
+        )
         trial.place.signal("store", signal.SIGKILL)
         trial.saw(f"killed with {way.asked - asked:,} bytes of rows under way")
         way.pass_on()
@@ -161,13 +163,13 @@ def _backs_off(trial: Trial, sink: SinkProcess, name: str) -> None:
 def bad_row(trial: Trial) -> None:
     rows = rows_of(trial)
     rows.send(range(5))
-    for number, (topic, reason) in enumerate(_bad(trial, rows)):
+    for number, (topic, reason) in enumerate(_bad(rows)):
         trial.saw(f"{topic}: {reason}") if number < 4 else None
         rows.send(range(5 + number, 6 + number))
     settled(trial, rows, trial.sink())
 
 
-def _bad(trial: Trial, rows: Load) -> list[tuple[str, str]]:
+def _bad(rows: Load) -> list[tuple[str, str]]:
     """Put records that cannot become rows between those that can; topic and reason of each."""
     good = OeeFact(
         "machine-1", "lyon", "", "L1", 0, 60_000, 0, 60_000, "early", 0, 0, "A", "", t_ms=60_000, pbt_ms=60_000,
@@ -219,7 +221,7 @@ def _killed_at(trial: Trial, point: str, patch: str = "") -> None:
     dying = trial.sink(patch, crash_at=f"{point}:3", sink_rows="3000")
     until(lambda: dying.process.poll() is not None, 60, f"it is killed at {point}")
     if dying.process.poll() != -signal.SIGKILL:
-        raise NotSeen(dying.log.read_text())
+        raise NotSeen(last_line(dying))
     trial.saw(f"killed {point.replace('_', ' ')}")
     rows.send(range(STEPS, STEPS + 10))
     settled(trial, rows, trial.sink(patch, sink_rows="3000"))
@@ -252,5 +254,3 @@ def sinks_at_once(trial: Trial) -> None:
     trial.saw("two shared the partitions, one was killed; a third read everything as another group")
     trial.end_processes()
     compare(trial, rows, final=True)
-
-

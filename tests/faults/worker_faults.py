@@ -1,4 +1,4 @@
-"""Faults of the worker: killed at every point, during recovery, rolled, frozen, flapping; its state damaged; a backlog."""
+"""Faults of the worker: killed at every point and in recovery, rolled, frozen, flapping; damaged state; a backlog."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import psutil
 from book import NotSeen, Wrong, fault
-from trial import JOIN_S, Trial, says
+from trial import JOIN_S, Trial, last_line, says
 from worker_trial import IGNORE_COVER, Worker, delete_until, folded, lag, put, until
 
 from pipeline import topics
@@ -29,7 +29,7 @@ def worker_killed(trial: Trial) -> None:
         worker = trial.start_worker(crash_at=f"{point}:{trial.chance.randint(2, 9)}")
         until(lambda worker=worker: not worker.running, JOIN_S, f"it is killed at {point}")
         if worker.process.poll() != -signal.SIGKILL:
-            raise NotSeen(worker.log.read_text())
+            raise NotSeen(last_line(worker))
         trial.saw(f"killed {point.replace('_', ' ')} at {folded(trial.settings):,} of {load.sent:,}")
     trial.worker()
     trial.finish(load)
@@ -162,7 +162,7 @@ def _damage(trial: Trial) -> None:
     states = LogReader(trial.settings, codec).states(numbers)
     for number, records in states.items():
         for record in records:
-            record.machines = {name: b"\x28\xb5\x2f\xfd rubbish" for name in record.machines}
+            record.machines = dict.fromkeys(record.machines, b"(\xb5/\xfd rubbish")
             put(trial.settings, "state", [(state_key(record), codec.encode(record))], number)
 
 
@@ -217,5 +217,3 @@ def _holds(worker: Worker, trial: Trial) -> bool:
     """Whether a worker was dealt every partition."""
     lines = [line for line in worker.log.read_text().splitlines() if "partitions " in line]
     return bool(lines) and lines[-1].count(" from ") == trial.settings.int("partitions")
-
-
