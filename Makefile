@@ -5,7 +5,7 @@ BIN := .venv/bin
 OPENOEE := $(BIN)/openoee
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stop status test check lint types trials fuzz bench bench-full clean distclean
+.PHONY: help setup demo stop status test check lint types trials faults soak fuzz bench bench-full clean distclean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ trials: setup    ## the long proofs: real machines, a simulated week, twenty kil
 
 fuzz: setup      ## a million inputs that nobody should send, through readers, worker, sink and adapters
 	@$(BIN)/python tests/trials/fuzz.py
+
+faults: setup    ## every fault that the line survives, tried for real; prints a table (about an hour)
+	@$(BIN)/python tests/faults
+
+HOURS ?= 1
+soak: setup      ## HOURS=n under load: memory, lag, handles, parts of the store; flat or not
+	@$(BIN)/python tests/faults/soak.py --hours $(HOURS)
 
 bench: setup    ## the same job by everybody, then the whole line: tables, JSON and pictures (under 20 minutes)
 	@$(BIN)/python -m bench

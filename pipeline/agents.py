@@ -41,6 +41,7 @@ from pipeline.worker_health import Look, WorkerHealth
 STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
 LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
 TEND_S = 1.0
+WATCH_S = 5.0
 RETRY_S = 1.0
 ALONE_S = 20.0
 STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
@@ -231,6 +232,10 @@ class Line:
         async def look() -> None:
             with suppress(Exception):  # a rebalance may begin meanwhile; the endpoint tells when looks stay away
                 self._look()
+
+        @app.timer(WATCH_S, name="pipeline.agents.watch")  # type: ignore[untyped-decorator]
+        async def watch() -> None:
+            await self._guarded(self._held.watch())
 
         async def revoked(*_: Any, **__: Any) -> None:
             await self._guarded(self.drain())

@@ -27,6 +27,7 @@ class Outgoing(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class Results:
@@ -88,8 +89,9 @@ class Results:
     def _produce(self, record: Outgoing, partition: int) -> bool:
         try:
             self._producer.produce(
-                self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered
-            )
+                self._names[record.topic], record.value, record.key, partition, on_delivery=self._delivered,
+                headers=list(record.headers),
+            )  # fmt: skip
         except BufferError:
             return False
         except KafkaException as error:

@@ -20,12 +20,13 @@ from typing import NamedTuple
 
 from confluent_kafka import Message as KafkaMessage
 
+from pipeline import topics
 from pipeline.burst_reader import BurstReader
 from pipeline.codec import Codec, Message
 from pipeline.core.burst import Burst
 from pipeline.core.model import DeadLetter, Frame
 from pipeline.crash import CrashPoint
-from pipeline.errors import BrokerUnavailable, ParkError, RetryError
+from pipeline.errors import BrokerUnavailable, ParkError, RetryError, TopicMismatch
 from pipeline.group import Group, Rebalanced, Stopping
 from pipeline.plan import Place, Plan, cut, records
 from pipeline.rows import Rows, read, weight
@@ -37,6 +38,7 @@ from pipeline.store.hours import Touched
 
 TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory")
 POLL_S = 0.2
+WATCH_S, LOOK_S = 5.0, 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 log = logging.getLogger("openoee.sink")
 
@@ -69,6 +71,9 @@ class Sink:
         self._codec = Codec.agreed(settings.registry)
         self._bursts = BurstReader(self._codec.frame_headers)
         self._store = Store(settings)
+        self._settings = settings
+        self._sources: dict[str, topics.Identity] = {}
+        self._watched = 0.0
         self._crash = CrashPoint(settings["crash_at"])
         self._group = Group(settings, TOPICS, stop, accept_loss)
         self.health = SinkHealth(self.counts, self._group)
@@ -80,8 +85,10 @@ class Sink:
             while not self._stop():
                 try:
                     if not ready:
-                        self._with_store(lambda: migrate.check(self._store))
+                        self._retried(lambda: topics.check(self._settings))
+                        self._retried(lambda: migrate.check(self._store))
                         ready = True
+                    self._watch()
                     self._finish()
                     self._write(self._gather())
                 except Rebalanced:
@@ -92,6 +99,23 @@ class Sink:
             self.health.ending = "it ends"
             self._group.close()
             self._store.close()
+
+    def _watch(self) -> None:
+        """Now and then see whether a topic was made again: positions in it would then skip records without a word."""
+        if time.monotonic() - self._watched < WATCH_S:
+            return
+        self._watched = time.monotonic()
+        try:
+            found = topics.identities(self._settings, TOPICS, LOOK_S)
+        except RetryError:
+            return
+        other = [name for name, known in self._sources.items() if name in found and found[name].id != known.id]
+        if other:
+            names = ", ".join(map(self._settings.topic, other))
+            raise TopicMismatch(
+                f"made again while the sink ran: {names}. Start it again: it reads them from their start"
+            )
+        self._sources |= found
 
     def _gather(self) -> list[Taken]:
         """Records, until there are enough rows or bytes or the first of them is old enough."""
@@ -199,17 +223,17 @@ class Sink:
         self._crash("before_insert")
         inserted: dict[str, int] = {}
         for name, table in rows.tables():
-            self._with_store(partial(self._store.insert, name, table, token))
+            self._retried(partial(self._store.insert, name, table, token))
             inserted[name] = table.num_rows
             self._crash("during")
-        self._with_store(partial(touched.settle, self._store, plan.text()))
+        self._retried(partial(touched.settle, self._store, plan.text()))
         self._crash("after_insert")
         self.counts.batches += 1
         self.counts.records += len(batch)
         self.counts.rows.update(inserted)
 
-    def _with_store(self, call: Callable[[], None]) -> None:
-        """Call until the store has answered."""
+    def _retried(self, call: Callable[[], None]) -> None:
+        """Call until Kafka or the store has answered."""
         pause = FIRST_PAUSE_S
         while True:
             try:

@@ -25,9 +25,10 @@ from pipeline.settings import Settings
 RECORD_BYTES = 900_000  # above this a partition gets twice as many buckets
 MAX_BUCKETS = 4096
 ANSWER_S = 15.0
+OF_TOPIC = "telemetry"  # header of a state record: the topic whose offsets it covers (topics.Identity)
 REMEDY = (
-    "Or drop the topic `state` and create it again (openoee topics --create): the worker then computes everything "
-    "again from the telemetry that Kafka still has"
+    "Or run `openoee topics --reset-state`: workers then compute everything again from the telemetry that Kafka "
+    "still has"
 )
 
 
@@ -182,22 +183,26 @@ class LogReader:
         self._state = settings.topic("state")
         self._telemetry = settings.topic("telemetry")
         self.garbage = 0
+        self.of_topics: set[str] = set()
 
     def states(self, partitions: Sequence[int]) -> dict[int, list[StateRecord]]:
         """State records of these partitions, of each key the one with the highest cover.
 
-        What is no state record is counted as `garbage` and left out: without it more of the log is read again.
+        What is no state record is counted as `garbage` and left out: without it more of the log is read again. The
+        topics whose offsets the records cover, as far as they say so, are in `of_topics`.
         """
         best: dict[tuple[int, int, int, int], StateRecord] = {}
-        for number, value in self._read([TopicPartition(self._state, n, OFFSET_BEGINNING) for n in partitions]):
+        for message in self._read([TopicPartition(self._state, n, OFFSET_BEGINNING) for n in partitions]):
+            number = message.partition()
             try:
-                record = self._codec.decode(value)
+                record = self._codec.decode(message.value())
             except ParkError:
                 self.garbage += 1
                 continue
             if not isinstance(record, StateRecord) or record.partition != number or record.bucket >= record.buckets:
                 self.garbage += 1
                 continue
+            self.of_topics |= {value.decode() for name, value in message.headers() or () if name == OF_TOPIC}
             key = (number, record.engine, record.buckets, record.bucket)
             if key not in best or record.cover >= best[key].cover:
                 best[key] = record
@@ -219,32 +224,31 @@ class LogReader:
         consumer = self._consumer()
         try:
             consumer.assign([TopicPartition(self._telemetry, partition, offset)])
-            for _, at, _ in self._polled(consumer, 1):
-                return at
+            for message in self._polled(consumer, 1):
+                return int(message.offset())
         finally:
             consumer.close()
         return None
 
-    def _read(self, at: list[Any]) -> Iterator[tuple[int, bytes | None]]:
+    def _read(self, at: list[Any]) -> Iterator[Any]:
         if not at:
             return
         consumer = self._consumer()
         try:
             consumer.assign(at)
-            for number, _, value in self._polled(consumer, len(at)):
-                yield number, value
+            yield from self._polled(consumer, len(at))
         finally:
             consumer.close()
 
-    def _polled(self, consumer: Any, partitions: int) -> Iterator[tuple[int, int, bytes | None]]:
-        """(partition, offset, value) of every record up to the end of so many partitions."""
+    def _polled(self, consumer: Any, partitions: int) -> Iterator[Any]:
+        """Every record up to the end of so many partitions."""
         ended = 0
         while ended < partitions:
             message = consumer.poll(ANSWER_S)
             if message is None:
                 raise self._away(KafkaError(KafkaError._TIMED_OUT))
             if message.error() is None:
-                yield message.partition(), message.offset(), message.value()
+                yield message
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended += 1
             else:

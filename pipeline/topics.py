@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from pipeline import kafka_clients
-from pipeline.errors import AccessRefused, BrokerUnavailable, TopicMismatch
+from pipeline.errors import AccessRefused, BrokerUnavailable, TopicMismatch, UsageError
 from pipeline.settings import Settings
 
 ANSWER_S = 15.0  # a broker that is silent for longer counts as away
@@ -72,6 +72,17 @@ class Found:
     configuration: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Identity:
+    """A topic as Kafka made it: another id means that it was deleted and made again."""
+
+    id: str
+    partitions: int
+
+    def __str__(self) -> str:
+        return f"{self.id}/{self.partitions}"
+
+
 def ensure(settings: Settings) -> list[str]:
     """Create what is missing, check what is there; returns the full names that were created.
 
@@ -113,6 +124,55 @@ def check(settings: Settings) -> None:
                     f" kafka-configs.sh --alter --entity-type topics --entity-name {item.full_name}"
                     f" --add-config {key}={want[key]}"
                 )
+
+
+def identities(settings: Settings, names: Iterable[str], answer_s: float = ANSWER_S) -> dict[str, Identity]:
+    """What Kafka made these topics (short names) as; those that it does not have are left out.
+
+    Raises BrokerUnavailable after `answer_s`, AccessRefused.
+    """
+    full = {settings.topic(name): name for name in names}
+    admin = _admin(settings)  # kept: its answers end with it
+    answers = admin.describe_topics(TopicCollection(list(full)), request_timeout=answer_s)
+    found = {}
+    for topic, answer in answers.items():
+        try:
+            about = answer.result(answer_s + 5)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                continue
+            raise _mapped(error, settings) from None
+        found[full[topic]] = Identity(str(about.topic_id), len(about.partitions))
+    return found
+
+
+def reset_state(settings: Settings) -> None:
+    """Make the topic `state` anew: workers then compute everything again from the telemetry that Kafka has.
+
+    Raises UsageError while workers are at work, BrokerUnavailable.
+    """
+    admin, name, group = _admin(settings), settings.topic("state"), settings.topic(WORKER_GROUP)
+    members = _members(admin, group, settings)
+    if members:
+        raise UsageError(f"{members} workers are members of {group}: stop them, then reset their state")
+    if name in _partitions(admin, settings):
+        _result(admin.delete_topics([name], request_timeout=ANSWER_S)[name], settings)
+    deadline = time.monotonic() + ANSWER_S
+    while name in _partitions(admin, settings):
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"Kafka has not deleted topic {name} after {ANSWER_S:.0f} s: run this again")
+        time.sleep(0.05)
+    ensure(settings)
+
+
+def _members(admin: AdminClient, group: str, settings: Settings) -> int:
+    answer = admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[group]
+    try:
+        return len(answer.result(ANSWER_S + 5).members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise _mapped(error, settings) from None
 
 
 def describe(settings: Settings) -> list[Found]:

@@ -18,13 +18,13 @@ def command(accept_loss: bool, **flags: str | None) -> None:
     """Write telemetry and results into the store, each record once.
 
     Start as many as there are partitions at most; they share the work, and one takes over when another ends or dies.
-    While the store is away it waits. SIGTERM or Ctrl-C finishes the batch at hand and ends with 0.
+    While Kafka or the store is away it waits. SIGTERM or Ctrl-C finishes the batch at hand and ends with 0.
     """
     import logging
     import signal
     import threading
 
-    from pipeline import endpoint, logs, topics
+    from pipeline import endpoint, logs
     from pipeline.sink import Sink
 
     settings = load(flags)
@@ -33,7 +33,6 @@ def command(accept_loss: bool, **flags: str | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    topics.check(settings)
     sink = Sink(settings, stop.is_set, accept_loss)
     click.get_current_context().with_resource(endpoint.served(settings, sink.health))
     log.info("writing into %s of %s", settings["database"], settings["store"])

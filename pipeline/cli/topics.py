@@ -13,6 +13,9 @@ from pipeline import settings
 @click.option("--create", "action", flag_value="create", default=True, help="Create what is missing, then show.")
 @click.option("--check", "action", flag_value="check", help="Only check; exit code 1 when a topic is missing or wrong.")
 @click.option("--describe", "action", flag_value="describe", help="Only show what is there.")
+@click.option(
+    "--reset-state", "action", flag_value="reset", help="Drop what workers have saved: they compute it again."
+)
 @settings.options("kafka", "topic_prefix", "partitions", "replication")
 def command(action: str, **flags: Any) -> None:
     """Create, check and show the Kafka topics of the line."""
@@ -24,6 +27,8 @@ def command(action: str, **flags: Any) -> None:
             click.echo(f"created {name}")
     elif action == "check":
         topics.check(values)
+    elif action == "reset":
+        topics.reset_state(values)
     found = {item.topic.name: item for item in topics.describe(values)}
     rows = [("topic", "key", "partitions", "copies", "cleanup", "kept", "holds")]
     for topic in topics.TABLE:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from pipeline.settings import Settings
 
 T0 = 1_700_000_000_000  # event time of the first frame; long past, so nothing is in the future
 STEP_MS = 5_000
+END_WITHIN_S = 120.0
 STATES = ("running", "running", "running", "idle", "stopped", "fault", "setup")
 RESULTS = {"oee": "facts", "intervals": "intervals", "anomalies": "anomalies"}
 RUN_COMMAND = "from pipeline.cli import main; main()"
@@ -67,10 +68,17 @@ def until(condition: Callable[[], Any], seconds: float, what: str, every: float 
 
 
 class Load:
-    """Seeded telemetry of some machines, produced from a thread until `end`: a few frames late, a few repeated."""
+    """Seeded telemetry of some machines, produced from a thread until `end`: a few frames late, a few repeated.
 
-    def __init__(self, settings: Settings, seed: int, machines: int = 16, frames_per_s: int = 300) -> None:
+    `journal` gets every record that Kafka acknowledged. `repeats`: the share of frames that are sent twice.
+    """
+
+    def __init__(
+        self, settings: Settings, seed: int, machines: int = 16, frames_per_s: int = 300, journal: Path | None = None,
+        repeats: float = 0.01,
+    ) -> None:  # fmt: skip
         self.settings, self.machines, self.frames_per_s = settings, machines, frames_per_s
+        self.journal, self.repeats = journal, repeats
         self.random = random.Random(seed)
         self.sent = 0  # so far; after `end` all of them are acknowledged
         self._stop = threading.Event()
@@ -81,14 +89,19 @@ class Load:
     def end(self) -> None:
         """Stop; every source says that it has ended, so that all windows become final."""
         self._stop.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
+        self._thread.join(END_WITHIN_S)
+        assert not self._thread.is_alive(), "Kafka has not taken the last records"
         if self._error is not None:
             raise self._error
 
+    def abandon(self) -> None:
+        """Stop, whatever comes of it."""
+        self._stop.set()
+        self._thread.join(END_WITHIN_S)
+
     def _run(self) -> None:
         try:
-            with TelemetryProducer(self.settings, Codec()) as producer:
+            with TelemetryProducer(self.settings, Codec(), self.journal) as producer:
                 self._produce(producer)
             assert producer.acknowledged == producer.sent
             self.sent = producer.sent
@@ -108,7 +121,7 @@ class Load:
                     held.append((step + self.random.randint(1, 20), frame))  # late, some beyond the lateness
                     continue
                 producer.send(frame)
-                if self.random.random() < 0.01:
+                if self.random.random() < self.repeats:
                     producer.send(frame)
             for due, frame in [late for late in held if late[0] <= step]:
                 producer.send(frame)
@@ -200,11 +213,13 @@ def read(settings: Settings, topic: str) -> Iterator[Any]:
         consumer.close()
 
 
-def put(settings: Settings, topic: str, records: list[tuple[bytes | None, bytes | None]]) -> None:
-    """Records as they are, whatever they are, into partition 0."""
+def put(
+    settings: Settings, topic: str, records: Sequence[tuple[bytes | None, bytes | None]], partition: int = 0
+) -> None:
+    """Records as they are, whatever they are, into one partition."""
     producer = Producer({"bootstrap.servers": settings["kafka"], "log_level": 0})
     for key, value in records:
-        producer.produce(settings.topic(topic), value, key, 0)
+        producer.produce(settings.topic(topic), value, key, partition)
     assert producer.flush(15) == 0
 
 
