@@ -86,7 +86,7 @@ class Sink:
                 try:
                     if not ready:
                         self._retried(lambda: topics.check(self._settings))
-                        self._retried(lambda: migrate.check(self._store))
+                        self._with_store(lambda: migrate.check(self._store))
                         ready = True
                     self._watch()
                     self._finish()
@@ -223,22 +223,26 @@ class Sink:
         self._crash("before_insert")
         inserted: dict[str, int] = {}
         for name, table in rows.tables():
-            self._retried(partial(self._store.insert, name, table, token))
+            self._with_store(partial(self._store.insert, name, table, token))
             inserted[name] = table.num_rows
             self._crash("during")
-        self._retried(partial(touched.settle, self._store, plan.text()))
+        self._with_store(partial(touched.settle, self._store, plan.text()))
         self._crash("after_insert")
         self.counts.batches += 1
         self.counts.records += len(batch)
         self.counts.rows.update(inserted)
 
+    def _with_store(self, call: Callable[[], None]) -> None:
+        """Call until the store has answered."""
+        self._retried(call)
+        self.health.answered()
+
     def _retried(self, call: Callable[[], None]) -> None:
-        """Call until Kafka or the store has answered."""
+        """Call until the other side has answered."""
         pause = FIRST_PAUSE_S
         while True:
             try:
-                call()
-                return self.health.answered()
+                return call()
             except RetryError as error:
                 self._wait(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
