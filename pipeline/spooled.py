@@ -102,6 +102,7 @@ class SpooledProducer(TelemetryProducer):
         except BaseException:
             self.spool.close()
             raise
+        self._progress = time.monotonic()
         self._thread.start()
         return self
 
