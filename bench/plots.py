@@ -105,6 +105,20 @@ def latency(found: dict[str, Any], axes: Any) -> None:
         ax.set_xlim(0)
 
 
+def soak(found: dict[str, list[float]], axes: Any) -> None:
+    """Memory, lag, file handles and parts of the store over hours of load."""
+    hours = [at / 3600 for at in found["at"]]
+    for ax, word in zip(axes, ("MiB", "lag", "handles", "parts"), strict=True):
+        for (name, values), colour in zip(
+            ((name, values) for name, values in found.items() if word in name), (OURS, THEIRS, HAND), strict=False
+        ):
+            ax.plot(hours, values, color=colour, linewidth=1, label=name.removesuffix(f" {word}"))
+        ax.set_title({"MiB": "memory, MiB", "lag": "records behind", "handles": "file handles", "parts": "parts"}[word])
+        ax.set_xlabel("hours")
+        ax.set_ylim(0)
+        ax.legend(frameon=False, fontsize=8)
+
+
 def save(folder: Path, name: str, size: tuple[float, float], count: int, draw: Callable[[Any], None]) -> None:
     """Draw into one picture of so many parts side by side."""
     figure, axes = plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)
@@ -127,6 +141,8 @@ def main() -> None:
         save(folder, "contenders", (5.2 * lengths, 3.6), lengths, lambda axes: contenders(rows, axes))
     if "growth" in there:
         save(folder, "growth", (10, 3.6), 2, lambda axes: growth(there["growth"], axes))
+    if "soak" in there:
+        save(folder, "soak", (16, 3.4), 4, lambda axes: soak(there["soak"], axes))
     if "latency" in there:
         save(folder, "latency", (10, 3.6), 2, lambda axes: latency(there["latency"], axes))
 

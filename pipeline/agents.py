@@ -144,7 +144,11 @@ class Line:
     async def starts(self, assigned: set[TP]) -> Mapping[TP, int]:
         """Where the partitions of this assignment begin; the state of new ones is loaded, that of lost ones dropped."""
         async with self._lock:
-            parts = await self._held.keep({tp.partition for tp in assigned})
+            try:
+                parts = await self._held.keep({tp.partition for tp in assigned})
+            except OpenOeeError as error:  # raised within Faust, which would end without saying why
+                self.fail(error)
+                raise
             log.info("partitions %s", ", ".join(f"{n} from {p.next}" for n, p in sorted(parts.items())) or "none")
             return {tp: parts[tp.partition].next for tp in assigned}
 
@@ -176,7 +180,7 @@ class Line:
             if isinstance(error, OpenOeeError):
                 log.error("%s", error, extra=dict(error.place))
                 for services in SERVICES:  # the reason is said; what else breaks on the way out is no news
-                    logging.getLogger(services).setLevel(logging.CRITICAL)
+                    logging.getLogger(services).setLevel(logging.CRITICAL + 1)
 
     def run(self) -> int:
         """Run until the process is told to end, or cannot go on; the exit code."""

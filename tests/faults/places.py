@@ -66,8 +66,8 @@ class Place(LocalStack):
             until(lambda: self.stack.supervisor.alive(name) is None, 20, f"{name} ends")
         return managed.pid
 
-    def _properties(self, node: int, nodes: int, port: int, data: Path) -> dict[str, str]:
-        plain = PLAIN_PROPERTIES(node, nodes, port, data)
+    def _properties(self, node: int, nodes: int, port: int, data: Path, secure: None = None) -> dict[str, str]:
+        plain = PLAIN_PROPERTIES(node, nodes, port, data, secure)
         if nodes > 1:
             return plain
         return plain | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ import psutil
 if TYPE_CHECKING:
     from trial import Trial
 
+ROOT = Path(__file__).parents[2]
 EVERY_S = 5.0
 WARM_SHARE = 0.25  # of the time: caches fill, the first windows close
 MOST_GROWTH = 0.15  # of the level after that; what grows faster than this is no plateau
@@ -80,14 +82,16 @@ def _sink_lag(trial: Trial) -> int:
 
 
 def main() -> int:
-    sys.path[:0] = [str(Path(__file__).parents[1] / "live"), str(Path(__file__).parents[2])]
+    sys.path[:0] = [str(ROOT / "tests" / "live"), str(ROOT)]
     from places import Place
     from trial import Trial
+
+    from bench.speed.contenders import install_peers, peers_python
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20))
-    parser.add_argument("--json", type=Path, default=Path(__file__).parents[2] / ".openoee" / "faults" / "soak.json")
+    parser.add_argument("--json", type=Path, default=ROOT / ".openoee" / "faults" / "soak.json")
     asked = parser.parse_args()
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +104,9 @@ def main() -> int:
         finally:
             trial.close()
             place.down()
-    asked.json.write_text(json.dumps(samples))
+    asked.json.write_text(json.dumps({"soak": samples}))
+    install_peers(print)
+    subprocess.run([peers_python(), "-m", "bench.plots", asked.json.parent, asked.json], cwd=ROOT, check=True)
     found = rising(samples)
     print(f"seed {asked.seed}, {asked.hours:g} h: {told(samples)}")
     print(f"NOT FLAT: {found}" if found else f"flat, and every row equals what follows from the log. {asked.json}")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from live_stack import LiveStack, LocalStack
-from spool_gateway import FRAMES_PER_S, MACHINES
+from spool_gateway import MACHINES
+from spool_trial import FORGET, SPOOL_MB, Taken, outage
 from worker_trial import read, until
 
 from pipeline import topics
@@ -20,21 +19,9 @@ from pipeline.codec import Codec
 from pipeline.core.model import Control, Frame
 from pipeline.errors import DeliveryFailed, TopicMismatch
 from pipeline.local.kafka import Kafka, node_name
-from pipeline.settings import Settings
 from pipeline.spooled import SpooledProducer
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
-HERE = Path(__file__).parent
-SPOOL_MB = 8
-FORGET = """
-from pipeline.spool import Spool
-def forget(self):
-    for path in self.folder.glob("*.spool"):
-        path.unlink()
-    return []
-Spool._old_segments = forget
-"""  # a gateway that does not look for what the one before it left
-Taken = tuple[str, int, int]  # machine, epoch, sequence
 
 
 class Broker(LocalStack):
@@ -55,29 +42,6 @@ class Broker(LocalStack):
         until(lambda: self.kafka.supervisor.alive(node_name(1)) is None, 30, "the broker is dead")
 
 
-class Gateway:
-    """One gateway process; `patch` is code to run in it first."""
-
-    def __init__(self, settings: Settings, epoch: int, folder: Path, patch: str = "") -> None:
-        self.log, self.account = folder / f"gateway-{epoch}.log", folder / f"account-{epoch}"
-        code = f"{patch}\nimport runpy; runpy.run_path({str(HERE / 'spool_gateway.py')!r}, run_name='__main__')"
-        with self.log.open("w") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code, str(epoch), str(self.account)],
-                env={**os.environ, **settings.environment()}, stderr=out,
-            )  # fmt: skip
-
-    def says(self, words: str) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        return words in self.log.read_text()
-
-    @property
-    def taken(self) -> list[Taken]:
-        """Records whose `send` has returned; a line that a kill cut short was not finished."""
-        lines = self.account.read_text().split("\n")[:-1] if self.account.exists() else []
-        return [(machine, int(epoch), int(number)) for machine, epoch, number in map(str.split, lines)]
-
-
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     made = Broker(tmp_path_factory.mktemp("broker"))
@@ -86,55 +50,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     made.kafka.stop()
 
 
-def used(settings: Settings) -> int:
-    total = 0
-    for path in Path(settings["spool"]).glob("*.spool"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue  # deleted while we looked
-    return total
-
-
-def outage(broker: Broker, folder: Path, patch: str = "") -> tuple[list[Taken], list[Taken], str]:
-    """What two gateways took, what the topic holds, what the second one said.
-
-    first   starts, sends | broker killed | sends on | killed
-    second                                             starts, sends | alarm | full | broker starts | drains | ends
-    """
+def trial(broker: Broker, folder: Path, patch: str = "") -> tuple[list[Taken], list[Taken], str]:
+    """An outage of this broker."""
     settings = broker.settings("outage", partitions=3, spool=str(folder / "spool"), spool_mb=SPOOL_MB)
     topics.ensure(settings)
-    first = Gateway(settings, 1, folder)
-    until(lambda: len(first.taken) > FRAMES_PER_S, 60, "the first gateway sends")
-    broker.kill()
-    seen = len(first.taken)
-    until(lambda: len(first.taken) > seen + 800, 60, "it goes on without a broker")
-    first.process.kill()
-    first.process.wait()
-    second, most = Gateway(settings, 2, folder, patch), 0
-    try:
-        while not second.says("the source waits until Kafka has taken records"):  # the test's time-out is the deadline
-            most = max(most, used(settings))
-        broker.start()
-        until(lambda: second.says("Kafka at") and used(settings) < SPOOL_MB << 18, 60, "the spool has drained")
-        second.process.send_signal(signal.SIGTERM)
-        assert second.process.wait(60) == 0, second.log.read_text()
-    finally:
-        second.process.kill()
-    assert (SPOOL_MB << 20) * 0.9 < most <= SPOOL_MB << 20
-    assert used(settings) == 0
-    codec, held = Codec(), []
-    for message in read(settings, "telemetry"):
-        frame = codec.decode(message.value())
-        assert message.key() == frame.machine.encode()
-        held.append((frame.machine, frame.epoch, frame.sequence))
-    return first.taken + second.taken, held, second.log.read_text()
+    return outage(settings, broker.kill, broker.start, folder, patch)
 
 
 def test_what_was_taken_is_in_the_topic_in_order_though_broker_and_gateway_were_killed(
     broker: Broker, tmp_path: Path
 ) -> None:
-    taken, held, said = outage(broker, tmp_path)
+    taken, held, said = trial(broker, tmp_path)
     assert len(set(taken)) == len(taken)
     assert set(taken) - set(held) == set()
     assert len(set(held) - set(taken)) <= 1, "at most the record that the killed gateway was about to take"
@@ -150,7 +76,7 @@ def test_what_was_taken_is_in_the_topic_in_order_though_broker_and_gateway_were_
 
 def test_control_leftovers_that_are_not_drained_are_missed(broker: Broker, tmp_path: Path) -> None:
     """A gateway that forgets what the one before it left must be found out, else the trial shows nothing."""
-    taken, held, _ = outage(broker, tmp_path, FORGET)
+    taken, held, _ = trial(broker, tmp_path, FORGET)
     missing = set(taken) - set(held)
     assert {epoch for _, epoch, _ in missing} == {1}
     assert len(missing) > 100
