@@ -44,7 +44,8 @@ class Home(LocalStack):
         self.stack = Stack(self.line)
         self.told: list[str] = []
         self.argv: list[str] = []
-        self.running: list[subprocess.Popen[str]] = []
+        self.files: dict[int, Path] = {}
+        self.running: list[subprocess.Popen[bytes]] = []
 
     def variables(self, role: str | None) -> dict[str, str]:
         """The environment of a role, from the file that `up --secure` wrote; None: of somebody without one."""
@@ -55,26 +56,33 @@ class Home(LocalStack):
         pairs = (line.split("=", 1) for line in text.splitlines())
         return own | {name: value.strip("'") for name, value in pairs}
 
-    def start(self, role: str | None, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *arguments], env={**self.variables(role), **more}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+    def start(self, role: str | None, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        path = self.home / f"said-{len(self.running)}"
+        with path.open("w") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline", *arguments], env={**self.variables(role), **more}, stdout=out,
+                stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2],
+            )  # fmt: skip
         self.running.append(process)
+        self.files[process.pid] = path
         return process
+
+    def said(self, process: subprocess.Popen[bytes]) -> str:
+        """All that it has said so far."""
+        return self.files[process.pid].read_text()
 
     def run(self, role: str | None, *arguments: str, **more: str) -> tuple[int, str]:
         """Exit code and output of a command that ends by itself."""
         process = self.start(role, *arguments, **more)
-        said, _ = process.communicate(timeout=280)
-        self.told.append(said)
-        return process.returncode, said
+        code = process.wait(timeout=280)
+        self.told.append(self.said(process))
+        return code, self.told[-1]
 
-    def end(self, process: subprocess.Popen[str]) -> str:
+    def end(self, process: subprocess.Popen[bytes]) -> str:
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-        self.told.append(said)
-        return said
+        process.wait(timeout=60)
+        self.told.append(self.said(process))
+        return self.told[-1]
 
     def role(self, name: str) -> Settings:
         return as_role(self.line, name)
@@ -126,16 +134,5 @@ def rows(home: Home, name: str) -> int:
         return int(store.query(f"SELECT count() FROM {name}").result_rows[0][0])
 
 
-def _follow(process: subprocess.Popen[str], said: list[str]) -> None:
-    assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    with contextlib.suppress(TypeError, OSError):
-        said += (process.stdout.read() or "").splitlines()
-
-
-def waits_for(process: subprocess.Popen[str], said: list[str], words: str, within_s: float = 90) -> None:
-    def heard() -> bool:
-        _follow(process, said)
-        return any(words in line for line in said)
-
-    until(heard, within_s, f"{words!r}: {said[-5:]}")
+def waits_for(home: Home, process: subprocess.Popen[bytes], words: str, within_s: float = 90) -> None:
+    until(lambda: words in home.said(process), within_s, f"{words!r}: {home.said(process)[-500:]}")

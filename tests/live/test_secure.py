@@ -93,6 +93,9 @@ def read(settings: Settings, topic: str) -> int:
         return 1 << 20 if code in (0, KafkaError._PARTITION_EOF) else code
 
     try:
+        hidden = consumer.list_topics(topic, 30).topics[topic].error
+        if hidden is not None:
+            return hidden.code()
         consumer.assign([TopicPartition(topic, 0, 0)])
         return until(answered, 30, f"an answer about {topic}") % (1 << 20)
     finally:
