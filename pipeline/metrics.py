@@ -139,6 +139,9 @@ TABLE: tuple[Measure, ...] = (
     Measure("openoee_producer_bytes_total", "counter", (), "bytes", _P, "their Avro bytes, before compression"),
     Measure("openoee_producer_waiting_records", "gauge", (), "records", _P,
             "records handed over that are neither acknowledged nor failed"),
+    Measure("openoee_producer_spool_bytes", "gauge", (), "bytes", _P, "what the spool has on disk, where there is one"),
+    Measure("openoee_producer_spool_limit_bytes", "gauge", (), "bytes", _P, "what it may take: `spool_mb`"),
+    Measure("openoee_producer_spool_records", "gauge", (), "records", _P, "records in it that Kafka does not have yet"),
 
     Measure("process_cpu_seconds_total", "counter", (), "seconds", EVERY, "CPU time, user and system"),
     Measure("process_resident_memory_bytes", "gauge", (), "bytes", EVERY, "memory in use"),

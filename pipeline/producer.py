@@ -18,6 +18,7 @@ from pipeline.errors import BrokerUnavailable, DeliveryFailed, OpenOeeError, Top
 from pipeline.framer import Framer
 from pipeline.metrics import Value
 from pipeline.settings import Settings
+from pipeline.spool import Fill
 
 __all__ = ["Encoder", "Framer", "ProducerHealth", "TelemetryProducer"]
 
@@ -150,6 +151,10 @@ class TelemetryProducer:
         if self._first_error is not None:
             raise self._failure()
 
+    def fill(self) -> Fill | None:
+        """How full its spool is; None without one."""
+        return None
+
     def unready(self) -> str:
         """Why records cannot be sent now, in one sentence; empty when Kafka answers. For another thread, too."""
         if self._first_error is not None:
@@ -263,3 +268,7 @@ class ProducerHealth:
             ("waiting_records", max(0, producer.sent - settled)),
         ):  # fmt: skip
             yield Value(f"openoee_producer_{name}", number)
+        if (spool := producer.fill()) is not None:
+            yield Value("openoee_producer_spool_bytes", spool.used)
+            yield Value("openoee_producer_spool_limit_bytes", spool.limit)
+            yield Value("openoee_producer_spool_records", spool.records)

@@ -19,7 +19,7 @@ from pipeline.core.model import Control, Frame
 from pipeline.errors import BrokerUnavailable, DeliveryFailed, OpenOeeError, SpoolFull, SpoolUnusable
 from pipeline.producer import POLL_EVERY, RECORD_BYTES, Encoder, TelemetryProducer, address_of, too_large
 from pipeline.settings import Settings
-from pipeline.spool import Place, Spool
+from pipeline.spool import Fill, Place, Spool
 
 log = logging.getLogger("openoee.spool")
 LONGEST_S = 2_000_000.0  # three weeks: the client gives no record up, for one given up would come after its successors
@@ -63,7 +63,7 @@ class SpooledProducer(TelemetryProducer):
 
     Entering needs no broker. When the spool is full `send` waits, unless `give_up` says true: then it raises SpoolFull,
     and the record was not taken. A source that cannot wait gives `lambda: True`. `flush` gives up after `timeout_s`
-    without an acknowledgement; what is not stored by then stays in the spool. `spool.fill` tells how full it is.
+    without an acknowledgement; what is not stored by then stays in the spool.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class SpooledProducer(TelemetryProducer):
         self._settings = settings
         self._timeout_s = timeout_s
         self._give_up = give_up
-        sync_s = settings.int("spool_sync_ms") / 1000
-        self.spool = Spool(Path(settings["spool"]), settings.int("spool_mb") << 20, durable=not sync_s)
-        self._sync_s = sync_s or 1.0
+        self._sync_s = settings.int("spool_sync_ms") / 1000 or 1.0
+        durable = not settings.int("spool_sync_ms")
+        self.spool = Spool(Path(settings["spool"]), settings.int("spool_mb") << 20, durable)
         self._synced = self._progress = time.monotonic()
         self._reminded = self._not_before = 0.0
         self._flight: deque[_Sent] = deque()
@@ -165,6 +165,9 @@ class SpooledProducer(TelemetryProducer):
             self._check()
             paths = self.spool.unsynced()
         spool_files.sync(paths)
+
+    def fill(self) -> Fill:
+        return self.spool.fill
 
     def serve(self) -> None:
         """Nothing to do here; raises what went wrong in the background."""
@@ -272,8 +275,7 @@ class SpooledProducer(TelemetryProducer):
 
     def _pass(self, place: Place, records: int) -> None:
         self.spool.acknowledge(place, records)
-        old = min(records, self.spool.left_over - self.earlier)
-        self.earlier += old
+        self.earlier += (old := min(records, self.spool.left_over - self.earlier))
         self.acknowledged += records - old
         self._progress = time.monotonic()
         if self._stalled:

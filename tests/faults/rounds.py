@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+import agreement_faults
 import broker_faults
 import plant_faults
 import record_faults
@@ -17,7 +18,8 @@ from book import FAIL, PASS, UNVERIFIED, Fault, NotSeen, Outcome, Wrong
 from places import Place
 from trial import Trial
 
-ROOMS = (broker_faults, store_faults, worker_faults, record_faults, plant_faults)  # they fill the book
+# each of them enters its faults into the book
+ROOMS = (broker_faults, store_faults, worker_faults, record_faults, agreement_faults, plant_faults)
 NODES = {"one": 1, "three": 3}
 
 
