@@ -30,7 +30,7 @@ from pipeline import topics
 from pipeline.burst_reader import Raw
 from pipeline.codec import Codec
 from pipeline.crash import CrashPoint
-from pipeline.errors import BrokerUnavailable, OpenOeeError
+from pipeline.errors import OpenOeeError
 from pipeline.held import Held
 from pipeline.partition import Counts, Partition, warm_up
 from pipeline.results import Results
@@ -42,7 +42,6 @@ STEP_S = 0.1  # of CPU: who waits for a stretch of folding waits no longer
 LEAST_STEP, FIRST_STEP, MOST_STEP = 10, 250, 8_000  # records
 TEND_S = 1.0
 WATCH_S = 5.0
-RETRY_S = 1.0
 ALONE_S = 20.0
 STUCK_S = 3.0  # records are there and none came for so long: Faust has dropped them, ask for them again
 DRAIN_WITHIN_S = 5.0
@@ -87,12 +86,7 @@ class Line:
         """Compile, wait for Kafka; raises TopicMismatch when the topics are not as the line needs them."""
         log.info("preparing: the first start on a machine compiles the detectors")
         warm_up(self.settings, Codec())
-        while True:
-            try:
-                return topics.check(self.settings)
-            except BrokerUnavailable as error:
-                log.warning("%s; trying again", error)
-                time.sleep(RETRY_S)
+        topics.await_shape(self.settings, log)
 
     async def take(self, tp: TP, rows: Sequence[Raw]) -> None:
         """Apply one fetched batch, or ask for the records that Faust left out before it.

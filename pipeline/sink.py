@@ -85,7 +85,6 @@ class Sink:
             while not self._stop():
                 try:
                     if not ready:
-                        self._retried(lambda: topics.check(self._settings))
                         self._with_store(lambda: migrate.check(self._store))
                         ready = True
                     self._watch()
@@ -234,15 +233,11 @@ class Sink:
 
     def _with_store(self, call: Callable[[], None]) -> None:
         """Call until the store has answered."""
-        self._retried(call)
-        self.health.answered()
-
-    def _retried(self, call: Callable[[], None]) -> None:
-        """Call until the other side has answered."""
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return call()
+                call()
+                return self.health.answered()
             except RetryError as error:
                 self._wait(error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)

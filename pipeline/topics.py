@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from logging import Logger
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -14,6 +15,7 @@ from pipeline import kafka_clients
 from pipeline.errors import AccessRefused, BrokerUnavailable, TopicMismatch, UsageError
 from pipeline.settings import Settings
 
+RETRY_S = 1.0
 ANSWER_S = 15.0  # a broker that is silent for longer counts as away
 DAY_MS = 86_400_000
 WORKER_GROUP = "openoee-worker"  # full names: settings.topic(...)
@@ -124,6 +126,17 @@ def check(settings: Settings) -> None:
                     f" kafka-configs.sh --alter --entity-type topics --entity-name {item.full_name}"
                     f" --add-config {key}={want[key]}"
                 )
+
+
+def await_shape(settings: Settings, log: Logger, stop: Callable[[], bool] = lambda: False) -> None:
+    """`check`, again and again while Kafka does not answer, until told to stop. Raises TopicMismatch, AccessRefused."""
+    while not stop():
+        try:
+            check(settings)
+            return
+        except BrokerUnavailable as error:
+            log.warning("%s; trying again", error)
+            time.sleep(RETRY_S)
 
 
 def identities(settings: Settings, names: Iterable[str], answer_s: float = ANSWER_S) -> dict[str, Identity]:

@@ -24,7 +24,7 @@ def command(accept_loss: bool, **flags: str | None) -> None:
     import signal
     import threading
 
-    from pipeline import endpoint, logs
+    from pipeline import endpoint, logs, topics
     from pipeline.sink import Sink
 
     settings = load(flags)
@@ -33,6 +33,7 @@ def command(accept_loss: bool, **flags: str | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    topics.await_shape(settings, log, stop.is_set)
     sink = Sink(settings, stop.is_set, accept_loss)
     click.get_current_context().with_resource(endpoint.served(settings, sink.health))
     log.info("writing into %s of %s", settings["database"], settings["store"])
