@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.adapters import Tally
 from pipeline.adapters.cutter import Cutter
 from pipeline.adapters.meaning import UNAVAILABLE, Conditions, CycleFold, StateFold
+from pipeline.core.admission import MOST_READ
 from pipeline.core.model import Context, CountReading, Frame, MachineEvent
 from pipeline.limits import MAX_TEXT
 from pipeline.mapping import Mapping
@@ -205,6 +206,8 @@ class MachineFold:
             return "no number"
         if count < 0:
             return "a counter below 0"
+        if count > MOST_READ:
+            return f"a counter above {MOST_READ:,}"
         counts = self._cut.counts
         said: dict[str, Any] = {kind: count}
         if counts and counts[-1].cumulative and (counts[-1].at == at or self._opening):

@@ -111,13 +111,14 @@ def test_counters_are_passed_on_as_they_stand(tmp_path: Path) -> None:
         MAPPING[MAPPING.index("  cycle:") : MAPPING.index("context:")], "  counters: {total: made}\n"
     )
     (tmp_path / "m1.mapping.yaml").write_text(text)
-    rows = f"{DAY}08:00:00Z|made|17\n{DAY}08:00:01Z|made|UNAVAILABLE\n{DAY}08:00:02Z|made|-1\n{DAY}08:00:03Z|made|18\n"
+    said = ("17", "UNAVAILABLE", "-1", "1e25", "18")
+    rows = "".join(f"{DAY}08:00:0{second}Z|made|{value}\n" for second, value in enumerate(said))
     log = Log(tmp_path, load(tmp_path / "m1.mapping.yaml"), rows)
     assert log.frames[0].counts == [
         CountReading(ms("08:00:00"), True, total=17),
-        CountReading(ms("08:00:03"), True, total=18),
+        CountReading(ms("08:00:04"), True, total=18),
     ]
-    assert [one.reason for one in log.refused] == ["a counter below 0"]
+    assert [one.reason for one in log.refused] == ["a counter below 0", "a counter above 1,000,000,000,000"]
 
 
 def test_files_in_order_of_their_days_and_one_end(tmp_path: Path, mapping: Mapping) -> None:

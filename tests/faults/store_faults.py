@@ -232,7 +232,7 @@ def _killed_without_tokens(trial: Trial) -> None:
 
 
 @fault(13, "sink killed before the insert, during, after it before the commit, after", rounds=8,
-       control=_killed_without_tokens, quick=True)  # fmt: skip
+       control=_killed_without_tokens)  # fmt: skip
 def sink_killed(trial: Trial) -> None:
     points = ("before_insert", "during", "after_insert", "after_commit")
     _killed_at(trial, points[trial.seed % len(points)])

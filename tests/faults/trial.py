@@ -97,7 +97,9 @@ class Trial:
     def after(self, load: Load, fewest: int = 100, most: int = 900) -> None:
         """Return at a random moment of the load."""
         target = load.sent + self.chance.randint(fewest, most)
-        until(lambda: load.sent >= target, 120, "the load goes on", 0.01)
+        until(lambda: load.sent >= target or load.error, 120, "the load goes on", 0.01)
+        if load.error is not None:
+            raise Wrong(f"the producer gave up: {load.error}")
 
     def finish(self, load: Load | None = None, least: int = 3000) -> None:
         """End the load, wait for worker and sink, end them; raises Wrong when anything differs from the log."""

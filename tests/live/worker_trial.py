@@ -82,7 +82,7 @@ class Load:
         self.random = random.Random(seed)
         self.sent = 0  # so far; after `end` all of them are acknowledged
         self._stop = threading.Event()
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -91,8 +91,8 @@ class Load:
         self._stop.set()
         self._thread.join(END_WITHIN_S)
         assert not self._thread.is_alive(), "Kafka has not taken the last records"
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
 
     def abandon(self) -> None:
         """Stop, whatever comes of it."""
@@ -106,7 +106,7 @@ class Load:
             assert producer.acknowledged == producer.sent
             self.sent = producer.sent
         except BaseException as error:
-            self._error = error
+            self.error = error
 
     def _produce(self, producer: TelemetryProducer) -> None:
         for m in range(self.machines):

@@ -45,7 +45,7 @@ from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION  # noqa: E402
 from pipeline.core.model import Frame  # noqa: E402
 from pipeline.errors import OpenOeeError, ParkError  # noqa: E402
 from pipeline.mapping import Mapping, load  # noqa: E402
-from pipeline.partition import Counts, Partition, Share  # noqa: E402
+from pipeline.partition import Counts, Partition, Share, warm_up  # noqa: E402
 from pipeline.rows import Rows, read  # noqa: E402
 from pipeline.settings import load as load_settings  # noqa: E402
 from pipeline.state import Snapshots, pack, unpack  # noqa: E402
@@ -281,6 +281,7 @@ def main() -> int:
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     signal.signal(signal.SIGALRM, _hangs)
+    warm_up(load_settings({}, {}), Codec())  # compiling takes more than an input may
     began, done, accounts = time.monotonic(), 0, dict[int, Counter[str]]()
     with tempfile.TemporaryDirectory() as folder:
         for step, count, told in parts(given.seed, given.inputs, given.only, Path(folder)):
@@ -288,8 +289,8 @@ def main() -> int:
             try:
                 step()
             except Exception as error:
-                traceback.print_exc()
-                print(f"FAULT at input {done} of seed {given.seed}: {type(error).__name__}: {str(error)[:3000]}")
+                print("".join(traceback.format_exception(error))[-3000:], file=sys.stderr)
+                print(f"FAULT at input {done} of seed {given.seed}: {type(error).__name__}: {str(error)[:300]}")
                 return 1
             done += count
             if done // 50_000 != (done - count) // 50_000:

@@ -129,7 +129,9 @@ class Maker:
         config = MachineConfig(
             self._instant(), "site", line=chance.choice(("", "L1")), always=chance.random() < 0.5,
             timezone=chance.choice(("UTC", "Europe/Berlin", "No/Where", "")),
-            shifts=(Shift("early", chance.choice((0, 360, 2000)), chance.choice((840, 0, -5)), (0, 1, 2, 9)),),
+            shifts=(
+                Shift("early", chance.choice(("00:00", "33:20")), chance.choice(("14:00", "-5")), (0, 1, 2, 9)),
+            ),
             ideal_cycle_us={"*": chance.choice((2_000_000, 0, -1, 1 << 55))},
             micro_stop_ms=chance.choice((0, 5000, -1)),
             stale_after_ms=chance.choice((None, 60_000, 0, -7)), counter_modulus=chance.choice((None, 100, 0, -3)),
