@@ -76,7 +76,10 @@ class CsvFile(files.EntryFile):
             if first is None:
                 return
             delimiter = max(",;\t", key=first.count)
-            yield self._number, next(csv.reader([first], delimiter=delimiter))
+            try:
+                yield self._number, next(csv.reader([first], delimiter=delimiter))
+            except csv.Error:  # no names of columns: whoever reads on says so of every line
+                yield self._number, [first]
             table = csv.reader(source, delimiter=delimiter, strict=True)
             while True:
                 try:

@@ -25,7 +25,7 @@ T0 = 1_772_438_400_000  # 2026-03-02T08:00Z
 def run(folder: Path, text: str) -> tuple[list[Frame], list[Refused], Tally]:
     (folder / "m.yaml").write_text(MAPPING)
     path = folder / "press-20260302.csv"
-    path.write_text(text)
+    path.write_bytes(text.encode())
     tally = Tally()
     records = list(read([path], [load(folder / "m.yaml")], tally=tally))
     assert tally.balanced
@@ -87,8 +87,8 @@ def test_damage_is_named(tmp_path: Path) -> None:
     assert [frame.signals[0].at.tolist() for frame in frames] == [[T0, T0 + 4000]]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "time\n2026-03-02T08:00:00Z\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "time\n2026-03-02T08:00:00Z\n", "time,\rmade\n1,2\n"])
 def test_no_table_at_all(tmp_path: Path, text: str) -> None:
     frames, refused, tally = run(tmp_path, text)
     assert frames == []
-    assert len(refused) == tally.entries == len(text.splitlines())
+    assert len(refused) == tally.entries == text.count("\n")

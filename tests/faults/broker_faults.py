@@ -73,7 +73,8 @@ def _answers_lost(trial: Trial) -> Load:
     load = trial.load(trial.with_settings(kafka=trial.place.proxied), repeats=0.0)
     lost = through.lost
     for _ in range(6):
-        trial.after(load, 50, 200)
+        stored, more = _stored(trial), trial.chance.randint(50, 200)
+        until(lambda stored=stored, more=more: _stored(trial) > stored + more, 60, "Kafka takes records", 0.01)
         asked = through.asked
         through.lose_answers()
         until(lambda asked=asked: through.asked > asked + 500, 30, "requests go through whose answers are lost")
@@ -135,13 +136,13 @@ def tail_lost(trial: Trial) -> None:
     trial.sink()
     until(lambda: _caught_up(trial), 60, "worker and sink have read it")
     trial.end_processes()
-    before = sum(_end(trial, n) for n in range(trial.settings.int("partitions")))
+    before = _stored(trial)
     trial.place.signal("kafka-1", signal.SIGKILL)
     for file in (trial.place.home / "kafka" / "node-1").glob(f"{trial.settings.topic('telemetry')}-*/*.log"):
         if size := file.stat().st_size:
             os.truncate(file, size - size // 3)
     trial.place.up()
-    after = sum(_end(trial, n) for n in range(trial.settings.int("partitions")))
+    after = _stored(trial)
     if after >= before:
         raise NotSeen("the broker has all records in spite of it")
     trial.saw(f"the log ended at {before:,} records and came back with {after:,}")
@@ -201,6 +202,11 @@ def _some(trial: Trial, part: int) -> None:
 def _caught_up(trial: Trial) -> bool:
     """Whether the worker has folded and the sink has written all of telemetry."""
     return lag(trial.settings) == 0 and sink_lag(trial.settings) == 0
+
+
+def _stored(trial: Trial) -> int:
+    """Records of telemetry that Kafka has."""
+    return sum(_end(trial, number) for number in range(trial.settings.int("partitions")))
 
 
 def _end(trial: Trial, partition: int) -> int:
