@@ -54,9 +54,9 @@ class Proxy:
 
     def pass_on(self) -> None:
         """Everything goes through again; connections whose answers were lost are cut."""
-        self._losing = self._refusing = False
         self.delay_s = 0.0
         with self._lock:
+            self._losing = self._refusing = False
             poisoned, self._poisoned = self._poisoned, set()
         self._cut(poisoned)
 
@@ -91,6 +91,13 @@ class Proxy:
             for pump in (self._ask, self._answer):
                 threading.Thread(target=pump, args=(number, client, server), daemon=True).start()
 
+    def _loses(self, number: int) -> bool:
+        """Whether an answer of this connection is lost: then so are all that follow, until it is cut."""
+        with self._lock:
+            if self._losing:
+                self._poisoned.add(number)
+            return number in self._poisoned
+
     def _ask(self, number: int, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(CHUNK):
@@ -103,10 +110,8 @@ class Proxy:
             while data := server.recv(CHUNK):
                 if self.delay_s:
                     time.sleep(self.delay_s)  # the very fault
-                if self._losing or number in self._poisoned:
+                if self._loses(number):
                     self.lost += len(data)
-                    with self._lock:
-                        self._poisoned.add(number)
-                    continue
-                client.sendall(data)
+                else:
+                    client.sendall(data)
         self._cut({number})

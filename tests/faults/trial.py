@@ -60,6 +60,8 @@ class Trial:
                 one.end(signal.SIGKILL)
         for load in self.loads:
             load.abandon()
+        for way in (self.place.through, self.place.slow_store):
+            way.pass_on()
 
     def saw(self, what: str) -> None:
         """Evidence that the fault happened."""
