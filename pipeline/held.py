@@ -15,7 +15,7 @@ from pipeline.core.burst import Burst
 from pipeline.core.engine import ENGINE_VERSION, OLDEST_VERSION
 from pipeline.core.model import DeadLetter, Record
 from pipeline.crash import CrashPoint
-from pipeline.errors import LogHole, RetryError, TopicMismatch
+from pipeline.errors import AccessRefused, LogHole, RetryError, TopicMismatch
 from pipeline.metrics import histogram
 from pipeline.partition import Counts, Partition, Share
 from pipeline.results import Results
@@ -86,7 +86,7 @@ class Held:
         """Raise TopicMismatch once `telemetry` is gone, made again or grown: the offsets held mean nothing then."""
         try:
             found = await asyncio.to_thread(topics.identities, self._settings, ["telemetry"], LOOK_S)
-        except RetryError:
+        except (RetryError, AccessRefused):  # whoever reads and writes notices, too
             return
         if self._source is None:
             return

@@ -26,7 +26,7 @@ from pipeline.codec import Codec, Message
 from pipeline.core.burst import Burst
 from pipeline.core.model import DeadLetter, Frame
 from pipeline.crash import CrashPoint
-from pipeline.errors import BrokerUnavailable, ParkError, RetryError, TopicMismatch
+from pipeline.errors import AccessRefused, BrokerUnavailable, ParkError, RetryError, TopicMismatch
 from pipeline.group import Group, Rebalanced, Stopping
 from pipeline.plan import Place, Plan, cut, records
 from pipeline.rows import Rows, read, weight
@@ -106,7 +106,7 @@ class Sink:
         self._watched = time.monotonic()
         try:
             found = topics.identities(self._settings, TOPICS, LOOK_S)
-        except RetryError:
+        except (RetryError, AccessRefused):  # the group waits for that, and says so
             return
         other = [name for name, known in self._sources.items() if name in found and found[name].id != known.id]
         if other:

@@ -295,3 +295,16 @@ def test_an_overlap_names_the_line_of_the_other() -> None:
     line = text[: text.index("- {on")].count("\n") + 1
     with pytest.raises(FactoryFileError, match=f"^factory.yaml:{line + 1}: .*; see line {line}; let each date"):
         loads(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"stale_after_ms": -7}, "a length of time is below 0"),
+        ({"micro_stop_ms": -1}, "a length of time is below 0"),
+        ({"counter_modulus": 1}, "a counter rolls over below 2"),
+        ({"ideal_cycle_us": {"*": 0}}, "an ideal cycle time is not within 0 s and a week"),
+    ],
+)
+def test_a_control_that_no_factory_file_would_make_is_unusable(wrong: dict[str, Any], why: str) -> None:
+    assert unusable(MachineConfig(**wrong)) == why

@@ -211,6 +211,10 @@ def unusable(config: MachineConfig) -> str:
         return "an ideal cycle time is not within 0 s and a week"
     if not all(0 < units <= MOST_UNITS for units in config.units_per_cycle.values()):
         return f"units per cycle are not within 1 and {MOST_UNITS}"
+    if config.micro_stop_ms < 0 or (config.stale_after_ms or 0) < 0:
+        return "a length of time is below 0"
+    if config.counter_modulus is not None and config.counter_modulus < 2:
+        return "a counter rolls over below 2"
     return ""
 
 

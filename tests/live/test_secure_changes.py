@@ -40,6 +40,7 @@ def test_a_new_password_mid_run_is_waited_for_and_taken(home: Home, tmp_path: Pa
     assert home.run("gateway", "produce", *table(tmp_path, 10, 10_000))[0] == 0
     before = rows(home, "telemetry")
     until(lambda: rows(home, "telemetry") > 0, 120, "the line runs")
+    waits_for(home, parts["worker"], "partitions ")
     for name in parts:
         access.tell_password(admin, name, f"quite-another-{name}")
     restarted(home)
