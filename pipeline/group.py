@@ -75,7 +75,7 @@ class Group:
         self._failure: OpenOeeError | None = None
         self._told = 0.0
         self._looked = 0.0 if settings.int("metrics_port") else float("inf")  # nobody asks how far behind it is
-        self._closing = False
+        self._closing = self._turned_away = False
         session_ms = settings.int("session_s") * 1000
         self._consumer = Consumer({
             **self.reach,
@@ -201,13 +201,17 @@ class Group:
         self.tell(text, topic=message.topic(), partition=message.partition())
 
     def _away(self, error: KafkaError) -> None:
-        refused = kafka_clients.heard(self._settings, error, self._consumer)
+        refused = kafka_clients.heard(self._settings, error)
+        self._turned_away |= refused is not None
         if refused is not None:
             self.tell(f"waiting: {refused}")
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self.tell(f"waiting: Kafka at {self._settings['kafka']} does not answer")
 
     def _check(self, before: Share) -> None:
+        if self._turned_away:
+            self._turned_away = False
+            kafka_clients.renew_password(self._settings, self._consumer)
         if self._failure is not None:
             raise self._failure
         if self.share is not before:
@@ -228,7 +232,7 @@ class Group:
             consumer.unassign()
             return
         try:
-            self.share = self._found(consumer, partitions)
+            self.share = self._found(partitions)
             self.joined = True
         except OpenOeeError as error:  # it must not be raised through the C library
             self._failure = error
@@ -238,11 +242,24 @@ class Group:
             for mark in partitions
         ])  # fmt: skip
 
-    def _found(self, consumer: Consumer, partitions: list[TopicPartition]) -> Share:
+    def _found(self, partitions: list[TopicPartition]) -> Share:
+        """Where these partitions stand.
+
+        Asked by a client of its own: a question to the member within its own callback makes the library abort the
+        process at the next callback of the same call.
+        """
+        group = {"group.id": self._settings.topic(SINK_GROUP), "enable.auto.commit": False}
+        asker = Consumer({**kafka_clients.common(self._settings), **group})
+        try:
+            return self._standing(asker, partitions)
+        finally:
+            asker.close()
+
+    def _standing(self, asker: Consumer, partitions: list[TopicPartition]) -> Share:
         share = Share()
-        for mark in self._asked(lambda: consumer.committed(partitions, timeout=ANSWER_S)) if partitions else []:
+        for mark in self._asked(lambda: asker.committed(partitions, timeout=ANSWER_S)) if partitions else []:
             place = (self._short[mark.topic], mark.partition)
-            low, high = self._asked(partial(consumer.get_watermark_offsets, mark, timeout=ANSWER_S, cached=False))
+            low, high = self._asked(partial(asker.get_watermark_offsets, mark, timeout=ANSWER_S, cached=False))
             plan = Plan.parse(mark.metadata)
             start = mark.offset
             if plan is not None and place in plan.ranges and plan.ranges[place][0] == start:

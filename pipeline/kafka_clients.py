@@ -88,17 +88,20 @@ def note(kafka: str, error: KafkaError) -> None:
         _heard[kafka] = (time.monotonic(), error)
 
 
-def heard(settings: Settings, error: KafkaError, client: Any = None) -> AccessRefused | None:
-    """What a running client hears of itself: the reason when it is turned away, None else.
-
-    Its next attempt is made with the password that is in the file by then.
-    """
+def heard(settings: Settings, error: KafkaError) -> AccessRefused | None:
+    """What a running client hears of itself: the reason when it is turned away, None else."""
     note(settings["kafka"], error)
-    refused = refusal(settings, error)
-    if refused is not None and client is not None and has_user(settings):
+    return refusal(settings, error)
+
+
+def renew_password(settings: Settings, client: Any) -> None:
+    """Let a client that was turned away try again with the password that is in the file now.
+
+    Not to be called within a callback of this client: the library aborts the process at the next one then.
+    """
+    if has_user(settings):
         with contextlib.suppress(SettingError):
             client.set_sasl_credentials(*credentials(settings))
-    return refused
 
 
 def refusal(settings: Settings, error: KafkaError) -> AccessRefused | None:

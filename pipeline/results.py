@@ -38,6 +38,7 @@ class Results:
 
     def __init__(self, settings: Settings) -> None:
         self.sent = self.stored = 0
+        self._turned_away = False
         self._names = {name: settings.topic(name) for name in _TOPICS}
         self._kafka, self._settings = settings["kafka"], settings
         self._told = -TELL_EVERY_S
@@ -64,16 +65,16 @@ class Results:
             while not self._produce(record, partition):
                 self._raise_failure()
                 await asyncio.sleep(PAUSE_S)
-                self._producer.poll(0)
-        self._producer.poll(0)
+                self._poll()
+        self._poll()
         self._raise_failure()
 
     async def settle(self) -> None:
         """Return when everything handed over is stored."""
         since = told = time.monotonic()
-        self._producer.poll(0)  # even when nothing is under way: who is turned away hears of it
+        self._poll()  # even when nothing is under way: who is turned away hears of it
         while self.stored < self.sent:
-            self._producer.poll(0)
+            self._poll()
             self._raise_failure()
             if self.stored < self.sent:
                 await asyncio.sleep(PAUSE_S)
@@ -102,6 +103,13 @@ class Results:
         self.sent += 1
         return True
 
+    def _poll(self) -> None:
+        """Take in what Kafka says."""
+        self._producer.poll(0)
+        if self._turned_away:
+            self._turned_away = False
+            kafka_clients.renew_password(self._settings, self._producer)
+
     def _delivered(self, error: KafkaError | None, _: Message) -> None:
         if error is None:
             self.stored += 1
@@ -109,7 +117,8 @@ class Results:
             self._failure = error
 
     def _heard(self, error: KafkaError) -> None:
-        refused = kafka_clients.heard(self._settings, error, self._producer)
+        refused = kafka_clients.heard(self._settings, error)
+        self._turned_away |= refused is not None
         if refused is not None and time.monotonic() - self._told > TELL_EVERY_S:
             self._told = time.monotonic()
             log.warning("waiting: %s", refused)
