@@ -144,7 +144,9 @@ class Group:
                 problem = refused[0]
             except KafkaException as error:
                 problem = error.args[0]
-            self.tell(f"Kafka does not take a commit ({problem.str()}): trying again")
+            refused = kafka_clients.refusal(self._settings, problem)
+            why = f"waiting: {refused}" if refused else f"Kafka does not take a commit ({problem.str()}): trying again"
+            self.tell(why)
             self.idle(PAUSE_S)
             if self._stop():
                 last_try = last_try or time.monotonic() + LAST_TRY_S

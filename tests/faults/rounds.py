@@ -64,7 +64,7 @@ def run_round(one: Fault, places: Places, seed: int, logs: Path, control: bool =
         run(trial)
         verdict = PASS if trial.seen else UNVERIFIED
     except Wrong as error:
-        verdict, wrong = FAIL, [str(error)]
+        verdict, wrong = FAIL, [" ".join(str(error).split())]
     except (NotSeen, AssertionError) as error:
         wrong = [f"{type(error).__name__}: {error}"]
     except Exception as error:

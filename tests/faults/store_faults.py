@@ -25,7 +25,8 @@ class Tight(Mapping):
     def __init__(self, plain):
         self.plain = plain
     def _now(self):
-        return {**self.plain, **({SETTING} if pathlib.Path(PATH).exists() else {})}
+        tight = {"max_memory_usage": 1000, "max_untracked_memory": 1}
+        return {**self.plain, **(tight if pathlib.Path(PATH).exists() else {})}
     def __getitem__(self, name):
         return self._now()[name]
     def __iter__(self):
@@ -124,25 +125,17 @@ def store_killed(trial: Trial) -> None:
 def store_full(trial: Trial) -> None:
     rows = rows_of(trial)
     rows.send(range(10))
-    flags = {name: trial.folder / name for name in ("memory", "readonly")}
-    patch = "".join(
-        TIGHT.replace("SETTING", setting).replace("PATH", repr(str(flags[name])))
-        for name, setting in (
-            ("memory", "'max_memory_usage': 1000, 'max_untracked_memory': 1"),
-            ("readonly", "'readonly': 1"),
-        )
-    )
-    sink = trial.sink(patch)
+    memory = trial.folder / "memory"
+    sink = trial.sink(TIGHT.replace("PATH", repr(str(memory))))
     drained(trial.settings, sink)
-    sent = 10
-    for name, file in flags.items():
-        file.touch()
-        rows.send(range(sent, sent + 10))
-        sent += 10
-        _backs_off(trial, sink, name)
-        file.unlink()
-        drained(trial.settings, sink)
+    memory.touch()
+    rows.send(range(10, 20))
+    _backs_off(trial, sink, "memory")
+    memory.unlink()
+    drained(trial.settings, sink)
+    sent = 20
     limits = {
+        "read-only": ("table_readonly", "1"),
         "too many parts": ("parts_to_throw_insert", "1"),
         "disk full": ("min_free_disk_bytes_to_perform_insert", str(1 << 60)),
     }

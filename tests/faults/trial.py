@@ -65,7 +65,7 @@ class Trial:
 
     def saw(self, what: str) -> None:
         """Evidence that the fault happened."""
-        self.seen.append(what)
+        self.seen.append(" ".join(what.split()))
 
     def with_settings(self, **more: str | int | float) -> Settings:
         """The line's settings, some of them changed."""
