@@ -144,9 +144,9 @@ class Group:
                 problem = refused[0]
             except KafkaException as error:
                 problem = error.args[0]
-            refused = kafka_clients.refusal(self._settings, problem)
-            why = f"waiting: {refused}" if refused else f"Kafka does not take a commit ({problem.str()}): trying again"
-            self.tell(why)
+            forbidden = kafka_clients.refusal(self._settings, problem)
+            plain = f"Kafka does not take a commit ({problem.str()}): trying again"
+            self.tell(plain if forbidden is None else f"waiting: {forbidden}")
             self.idle(PAUSE_S)
             if self._stop():
                 last_try = last_try or time.monotonic() + LAST_TRY_S
