@@ -110,7 +110,7 @@ def check_empty(target: Settings) -> None:
     if count:
         raise UsageError(
             f"database {name} at {target['store']} is not empty ({count} tables and views): restore into another one"
-            f" (--into NAME), or, when all of it may go, drop it first: DROP DATABASE {name}"
+            " (--into NAME), or drop it first, when all of it may go"
         )
 
 
@@ -133,7 +133,7 @@ def _told(database: str) -> Iterator[None]:
     try:
         yield
     except OpenOeeError as error:
-        text = f"{error}. Database {database} is incomplete: DROP DATABASE {database}, then restore again"
+        text = f"{error}. Database {database} is incomplete: drop it, then restore again"
         raise type(error)(text) from None
 
 

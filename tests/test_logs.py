@@ -106,7 +106,7 @@ def test_another_format_is_refused() -> None:
         logs.setup(load({"log_format": "xml"}, {}))
 
 
-@pytest.mark.parametrize(("style", "command"), [("json", "sink"), ("text", "simulate")])
+@pytest.mark.parametrize(("style", "command"), [("json", "simulate"), ("text", "simulate")])
 def test_a_process_that_cannot_begin_says_why_in_one_line(style: str, command: str) -> None:
     """No Kafka, and a secret in every place where one may stand by mistake."""
     store = f"http://user:{SECRET.split()[0]}@127.0.0.1:{free_port()}"

@@ -20,6 +20,8 @@ PARTS = {
     "store/retention.py": {"table", "change"},  # of the table KEPT; a number of days
     "verify_store.py": {"number", "columns", "self.view", "asked", "name", "table"},  # views and tables of ours
     "compare.py": {"columns"},
+    # tables that migrations make, partitions as the store names them, columns of ours
+    "backup.py": {"what", "table", "partition", "' FINAL' if final else ''"},
     "audit_queries.py": {
         "_place(one)", "one.at", "one.hash_sql(one.columns)", "one.hash_sql(one.key)", "one.table",
         "asked.where(one)", "asked.where(one, '>')", "one.selected()", "_RANGE.format(at=f'`{one.at}`')",

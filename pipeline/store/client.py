@@ -20,7 +20,7 @@ PIECE_BYTES = 1 << 20
 # Server error codes that pass: time-outs, network, too many queries or parts, memory, read-only, no space, restarts.
 BUSY = frozenset({
     3, 33, 74, 75, 76, 88, 95, 159, 160, 164, 173, 198, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 290,
-    319, 373, 394, 425, 439, 574, 600, 700, 745, 999,
+    319, 373, 394, 425, 439, 574, 600, 700, 745, 774, 999,
 })  # fmt: skip
 NO_RIGHTS = frozenset({192, 193, 194, 497, 516})
 NO_DATABASE = 81

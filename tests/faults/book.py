@@ -84,7 +84,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
         verdict = "" if shown.verdict == PASS else f"**{shown.verdict}** "
         happened = verdict + "; ".join([*shown.seen, *shown.wrong[:1]])
         controls = [found for found in mine if found.control]
-        caught = f"found out: {controls[-1].wrong[0]}" if controls and controls[-1].wrong else "**not found out**"
+        caught = (
+            f"found out: {controls[-1].wrong[0]}" if controls and controls[-1].verdict == FAIL else "**not found out**"
+        )
         seeds = f"{rounds[0].seed}-{rounds[-1].seed}" if len(rounds) > 1 else str(shown.seed)
         cells = (one.number, one.text, len(rounds), passed, seeds, happened, caught if controls else "")
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")

@@ -67,21 +67,23 @@ def broker_frozen(trial: Trial) -> None:
     trial.finish(load)
 
 
-def _answers_lost(trial: Trial) -> Load:
-    """A load that reaches Kafka through the proxy, which loses answers again and again."""
+def _answers_lost(trial: Trial, turns: int) -> Load:
+    """A load that reaches Kafka through the proxy, which loses answers so many times."""
     through = trial.place.through
     load = trial.load(trial.with_settings(kafka=trial.place.proxied), repeats=0.0)
     lost = through.lost
-    for _ in range(6):
+    for _ in range(turns):
         stored, more = _stored(trial), trial.chance.randint(50, 200)
         until(lambda stored=stored, more=more: _stored(trial) > stored + more, 60, "Kafka takes records", 0.01)
         seen = through.lost
         through.lose_answers()
-        until(lambda seen=seen: through.lost > seen + 100, 30, "answers to requests that went through are lost", 0.001)
+        until(lambda seen=seen: through.lost > seen + 100 or load.error, 30, "answers to requests are lost", 0.001)
+        if load.error is not None:
+            raise Wrong(f"the producer gave up: {load.error}")
         through.pass_on()
     if through.lost == lost:
         raise NotSeen("no answer was lost")
-    trial.saw(f"{through.lost - lost:,} bytes of answers lost in six turns, after the records had been appended")
+    trial.saw(f"{through.lost - lost:,} bytes of answers lost in {turns} turns, after the records had been appended")
     return load
 
 
@@ -92,14 +94,14 @@ def _copies_without_idempotence(trial: Trial) -> None:
         return Producer({**configuration, "enable.idempotence": False, "max.in.flight": 1})
 
     with patch.object(producer, "Producer", plain):
-        response_lost(trial)
+        response_lost(trial, turns=2)
 
 
 @fault(4, "response lost after append", rounds=3, control=_copies_without_idempotence, quick=True)
-def response_lost(trial: Trial) -> None:
+def response_lost(trial: Trial, turns: int = 6) -> None:
     trial.worker()
     trial.sink()
-    load = _answers_lost(trial)
+    load = _answers_lost(trial, turns)
     trial.finish(load)
     if copies := trial.copies():
         raise Wrong(f"{copies} records are in the log twice")
