@@ -8,7 +8,7 @@ import time
 from unittest.mock import patch
 
 from book import NotSeen, Wrong, fault
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 from sink_trial import lag as sink_lag
 from trial import Trial, expect, says, stops
@@ -91,7 +91,7 @@ def _copies_without_idempotence(trial: Trial) -> None:
     """The control: a producer that is not idempotent appends again what was appended, and the copies are found."""
 
     def plain(configuration: dict[str, object]) -> Producer:
-        return Producer({**configuration, "enable.idempotence": False, "max.in.flight": 1})
+        return Producer({**configuration, "enable.idempotence": False, "socket.timeout.ms": 3000})
 
     with patch.object(producer, "Producer", plain):
         response_lost(trial, turns=2)
@@ -144,7 +144,7 @@ def tail_lost(trial: Trial) -> None:
         if size := file.stat().st_size:
             os.truncate(file, size - size // 3)
     trial.place.up()
-    after = _stored(trial)
+    after = until(lambda: _found(trial), 60, "the broker leads every partition again")[0]
     if after >= before:
         raise NotSeen("the broker has all records in spite of it")
     trial.saw(f"the log ended at {before:,} records and came back with {after:,}")
@@ -209,6 +209,14 @@ def _caught_up(trial: Trial) -> bool:
 def _stored(trial: Trial) -> int:
     """Records of telemetry that Kafka has."""
     return sum(_end(trial, number) for number in range(trial.settings.int("partitions")))
+
+
+def _found(trial: Trial) -> tuple[int] | None:
+    """As `_stored`; None while a partition has no leader."""
+    try:
+        return (_stored(trial),)
+    except KafkaException:
+        return None
 
 
 def _end(trial: Trial, partition: int) -> int:

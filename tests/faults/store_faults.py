@@ -135,16 +135,16 @@ def store_full(trial: Trial) -> None:
     drained(trial.settings, sink)
     sent = 20
     limits = {
-        "read-only": ("table_readonly", "1"),
         "too many parts": ("parts_to_throw_insert", "1"),
         "disk full": ("min_free_disk_bytes_to_perform_insert", str(1 << 60)),
+        "read-only": ("table_readonly", "1"),
     }
     for name, (setting, value) in limits.items():
-        trial.command(f"ALTER TABLE telemetry MODIFY SETTING {setting} = {value}")
+        trial.command(f"ALTER TABLE counts MODIFY SETTING {setting} = {value}")
         rows.send(range(sent, sent + 10))
         sent += 10
         _backs_off(trial, sink, name)
-        trial.command(f"ALTER TABLE telemetry RESET SETTING {setting}")
+        trial.command(f"ALTER TABLE counts RESET SETTING {setting}")
         drained(trial.settings, sink)
     settled(trial, rows, sink)
 

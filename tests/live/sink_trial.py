@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 from live_stack import environment
-from worker_trial import until
+from worker_trial import asked, until
 
 from pipeline import topics
 from pipeline.codec import Codec
@@ -176,8 +176,9 @@ def lag(settings: Settings, group: str = topics.SINK_GROUP) -> int:
         for name in TOPICS:
             full = settings.topic(name)
             parts = [TopicPartition(full, number) for number in consumer.list_topics(full, 15).topics[full].partitions]
-            for mark in consumer.committed(parts, timeout=15):
-                low, high = consumer.get_watermark_offsets(TopicPartition(full, mark.partition), timeout=15)
+            for mark in asked(lambda parts=parts: consumer.committed(parts, timeout=15)):
+                place = TopicPartition(full, mark.partition)
+                low, high = asked(lambda place=place: consumer.get_watermark_offsets(place, timeout=15))
                 behind += high - (low if mark.offset < 0 else mark.offset)
         return behind
     finally:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline import topics
@@ -65,6 +65,18 @@ def until(condition: Callable[[], Any], seconds: float, what: str, every: float 
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(every)
     return value
+
+
+def asked(ask: Callable[[], Any]) -> Any:
+    """The answer of a broker that may still be choosing leaders and coordinators."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return ask()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class Load:
@@ -188,8 +200,9 @@ def _positions(settings: Settings) -> list[tuple[int, int]]:
     consumer = _consumer(settings, settings.topic(topics.WORKER_GROUP))
     try:
         wanted = _partitions(consumer, settings.topic("telemetry"))
-        ends = {at.partition: consumer.get_watermark_offsets(at, timeout=15)[1] for at in wanted}
-        return [(max(at.offset, 0), ends[at.partition]) for at in consumer.committed(wanted, timeout=15)]
+        ends = {at.partition: asked(lambda at=at: consumer.get_watermark_offsets(at, timeout=15))[1] for at in wanted}
+        marks = asked(lambda: consumer.committed(wanted, timeout=15))
+        return [(max(at.offset, 0), ends[at.partition]) for at in marks]
     finally:
         consumer.close()
 
