@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import os
 import threading
@@ -19,6 +20,11 @@ from pipeline.local.store_sql import Guard, format_named, is_read, is_streamed, 
 
 STREAMABLE = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 BUFFERED_BYTES = 1 << 20
+# Errors of whoever asks or sends something wrong, which say nothing of an insert that went through.
+OF_QUESTIONS = frozenset({
+    6, 26, 27, 33, 36, 38, 41, 42, 43, 44, 46, 47, 50, 53, 57, 60, 62, 63, 69, 70, 72, 81, 82, 115, 117, 159, 164, 179,
+    184, 206, 210, 215, 386, 394, 396, 403, 452, 456, 457, 472, 492, 497, 516, 552,
+})  # fmt: skip
 HANDOVER_S = 1.0  # a client has its answer a moment before its session is free again
 
 RIGHTS = """<clickhouse>
@@ -182,7 +188,12 @@ class Engine:
                     session.connection.query(statement)
 
     def insert(self, session: Session, statement: str, rows_format: str, chunks: Iterable[bytes]) -> tuple[int, int]:
-        """Insert rows as their bytes come; returns rows and bytes written. A broken stream writes no more of it."""
+        """Insert rows as their bytes come; returns rows and bytes written. A broken stream writes no more of it.
+
+        The library says that all is well when the table took nothing (too many parts, disk full). The server counts
+        every error, so what was counted meanwhile is raised: at worst somebody else's, and the rows are sent again.
+        """
+        before = _errors(session.connection)
         stream = session.connection.send_insert(statement, rows_format)
         try:
             for chunk in chunks:
@@ -192,6 +203,9 @@ class Engine:
         except BaseException:
             stream.cancel()
             raise
+        for code, (count, text) in _errors(session.connection).items():
+            if code not in OF_QUESTIONS and count > before.get(code, (0, ""))[0]:
+                raise RuntimeError(f"Code: {code}. DB::Exception: {text}")
         return int(done.rows_written), int(done.bytes_written)
 
     def run(
@@ -223,6 +237,13 @@ class External:
     structure: str
     format: str
     data: bytes
+
+
+def _errors(connection: Any) -> dict[int, tuple[int, str]]:
+    """What the server has counted since it started, by code: how often, and the last message of each."""
+    sql = "SELECT code, sum(value), any(concat(last_error_message, ' (', name, ')')) FROM system.errors GROUP BY code"
+    rows = json.loads(connection.query(sql, "JSONCompact").bytes() or b"{}")
+    return {int(code): (int(count), str(text)) for code, count, text in rows.get("data", [])}
 
 
 def _rest(stream: Any) -> Iterator[bytes]:

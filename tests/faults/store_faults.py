@@ -132,8 +132,10 @@ def store_full(trial: Trial) -> None:
     rows.send(range(10, 20))
     _backs_off(trial, sink, "memory")
     memory.unlink()
-    drained(trial.settings, sink)
-    sent = 20
+    for sent in range(20, 60, 10):  # a part each
+        rows.send(range(sent, sent + 10))
+        drained(trial.settings, sink)
+    sent = 60
     limits = {
         "too many parts": ("parts_to_throw_insert", "1"),
         "disk full": ("min_free_disk_bytes_to_perform_insert", str(1 << 60)),

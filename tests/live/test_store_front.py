@@ -79,6 +79,25 @@ def test_rows_stream_in_with_bounded_memory(front: Front) -> None:
     assert peak - before < 500 * MB  # the engine gathers blocks of 256 MB
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("parts_to_throw_insert = 1", 252), ("min_free_disk_bytes_to_perform_insert = 1152921504606846976", 243),
+     ("table_readonly = 1", 774)],
+    ids=["too many parts", "disk full", "read-only"],
+)  # fmt: skip
+def test_rows_that_a_table_does_not_take_are_an_error(front: Front, limit: str, code: int) -> None:
+    """The library calls an insert done of which nothing was written."""
+    front.ask("CREATE OR REPLACE TABLE full (a Int32) ENGINE = MergeTree ORDER BY a")
+    assert front.ask(b"1\n", "/?query=INSERT+INTO+full+FORMAT+TSV")[0] == 200
+    assert front.ask(f"ALTER TABLE full MODIFY SETTING {limit}")[0] == 200
+    status, told = front.ask(b"2\n", "/?query=INSERT+INTO+full+FORMAT+TSV")
+    assert status != 200
+    assert f"Code: {code}." in told
+    assert front.ask(f"ALTER TABLE full RESET SETTING {limit.split()[0]}")[0] == 200
+    assert front.ask(b"2\n", "/?query=INSERT+INTO+full+FORMAT+TSV")[0] == 200
+    assert front.ask("SELECT count() FROM full")[1] == "2\n"
+
+
 def test_a_client_that_goes_away_leaves_no_half_block(front: Front) -> None:
     front.ask("CREATE TABLE gone (a UInt64) ENGINE = MergeTree ORDER BY a")
     connection = HTTPConnection("127.0.0.1", front.store.port, timeout=60)
