@@ -65,7 +65,7 @@ class Trial:
 
     def saw(self, what: str) -> None:
         """Evidence that the fault happened."""
-        self.seen.append(" ".join(what.split()))
+        self.seen.append(" ".join(what.replace(f"{self.folder}/", "").split()))
 
     def with_settings(self, **more: str | int | float) -> Settings:
         """The line's settings, some of them changed."""
