@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.core.model import Control, CountReading, EndOfSource, Frame, MachineEvent
 from pipeline.errors import BrokerUnavailable
 from pipeline.framer import Framer
+from pipeline.local.machine import free_port
 from pipeline.producer import TelemetryProducer
 from pipeline.settings import load
 
@@ -25,20 +24,14 @@ class Echo:
         return b"x" * self.size
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_without_a_broker_the_error_says_where_and_what_to_do() -> None:
-    settings = load({"kafka": f"127.0.0.1:{closed_port()}"}, {})
+    settings = load({"kafka": f"127.0.0.1:{free_port()}"}, {})
     with pytest.raises(BrokerUnavailable, match=r"does not answer.*openoee up"):
         TelemetryProducer(settings, Echo(), timeout_s=0.5).__enter__()
 
 
 def test_records_that_nobody_took_are_counted_and_the_first_is_named() -> None:
-    settings = load({"kafka": f"127.0.0.1:{closed_port()}"}, {})
+    settings = load({"kafka": f"127.0.0.1:{free_port()}"}, {})
     producer = TelemetryProducer(settings, Echo(), timeout_s=0.3)
     for sequence in range(3):
         producer.send(Frame("m1", "s", 0, sequence, 0))

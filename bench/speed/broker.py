@@ -130,7 +130,7 @@ def started(report: Callable[[str], None]) -> Iterator[Broker]:
     downloads = PROJECT / ".openoee" / "lib"
     downloads.mkdir(parents=True, exist_ok=True)
     (home / "lib").symlink_to(downloads)
-    kafka = Kafka(home, free_port())
+    kafka = Kafka(home, free_port(2))
     try:
         kafka.start(1, report)
         yield Broker(home, kafka)

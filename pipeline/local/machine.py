@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,10 @@ import psutil
 from pipeline.errors import StackError
 
 JAVA_AT_LEAST = 17
+SERVER_PORTS = range(10_240, 32_000)
+"""Below the ports that systems give to outgoing connections (from 32768 on Linux, 49152 elsewhere)."""
+
+_named: set[int] = set()
 
 
 def java_version(java: str = "java") -> tuple[str, int] | None:
@@ -81,11 +86,27 @@ def _owner(port: int) -> str | None:
     return None
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody uses at this moment."""
+def free_port(in_a_row: int = 1) -> int:
+    """A TCP port of 127.0.0.1 that nobody uses, the first of so many; no two calls of a process name the same.
+
+    Not one that the kernel offers: those are the ports that it gives to outgoing connections as well, and any client
+    of the machine may have taken it before its server is up.
+    """
+    while True:
+        first = secrets.choice(SERVER_PORTS)
+        ports = range(first, first + in_a_row)
+        if _named.isdisjoint(ports) and all(map(_is_free, ports)):
+            _named.update(ports)
+            return first
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def require_disk(folder: Path, megabytes: int, what: str) -> None:

@@ -22,6 +22,7 @@ from pipeline.settings import Settings, load
 PROJECT = Path(__file__).resolve().parents[2]
 COMPOSE = PROJECT / "deploy" / "docker-compose.yml"  # the one place where images are pinned
 READY_WITHIN_S = 120.0
+PORTS_OF_KAFKA = 6  # three nodes, each a broker and its controller
 
 
 class LiveStack(Protocol):
@@ -40,7 +41,7 @@ class Placed:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.kafka_port = _two_free_ports()
+        self.kafka_port = free_port(PORTS_OF_KAFKA)
         self.store_port = free_port()
         self.registry_port = free_port()
 
@@ -181,20 +182,6 @@ def docker_answers() -> bool:
         return False
     asked = subprocess.run(["docker", "version"], capture_output=True, timeout=30, check=False)
     return asked.returncode == 0
-
-
-def _two_free_ports() -> int:
-    """A free port whose upper neighbour is free too (broker and controller)."""
-    import socket
-
-    while True:
-        port = free_port()
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
 
 
 def _wait(answered: Any, what: str) -> None:

@@ -11,6 +11,8 @@ import pytest
 from pipeline.errors import StackError
 from pipeline.local import machine
 
+EPHEMERAL_FROM = 32_768  # on Linux, unless somebody says otherwise
+
 
 def program(folder: Path, name: str, body: str) -> None:
     folder.mkdir(exist_ok=True)
@@ -24,6 +26,22 @@ def test_port_taken_names_its_owner() -> None:
         with pytest.raises(StackError, match=rf"port {port} .* the store.* \(process {os.getpid()}\) listens there"):
             machine.require_free_port(port, "the store")
     machine.require_free_port(port, "the store")
+
+
+def test_free_ports_are_none_that_a_client_may_be_given() -> None:
+    named = [machine.free_port(in_a_row=6) for _ in range(100)]
+    assert all(first + 5 < EPHEMERAL_FROM for first in named)
+    assert len({first + above for first in named for above in range(6)}) == 600
+    with socket.create_server(("127.0.0.1", machine.free_port())) as taken:
+        assert taken.getsockname()[1] not in named
+
+
+def test_a_free_port_has_free_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = machine.free_port(in_a_row=3)
+    monkeypatch.setattr(machine, "SERVER_PORTS", [first + above for above in (-1, 0, 3)])
+    monkeypatch.setattr(machine, "_named", set())
+    with socket.create_server(("127.0.0.1", first + 1)):
+        assert machine.free_port(in_a_row=2) in (first - 1, first + 3)
 
 
 @pytest.mark.parametrize(
