@@ -6,7 +6,6 @@ import importlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -21,6 +20,7 @@ from packaging.requirements import Requirement
 from pipeline import access, settings, topics
 from pipeline.cli import COMMANDS
 from pipeline.local.kafka import BROKER, node_properties
+from pipeline.local.machine import free_port
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -262,21 +262,15 @@ def test_secrets_are_made_once_and_never_committed(tmp_path: Path) -> None:
     assert "secrets/" in (DEPLOY / ".gitignore").read_text().splitlines()
 
 
-def test_healthcheck_says_why_when_kafka_is_away(free_port: int) -> None:
+def test_healthcheck_says_why_when_kafka_is_away() -> None:
+    port = free_port()
     done = subprocess.run(
         [sys.executable, DEPLOY / "healthcheck.py", topics.SINK_GROUP],
-        env={"OPENOEE_KAFKA": f"127.0.0.1:{free_port}", "PYTHONPATH": str(ROOT)},
+        env={"OPENOEE_KAFKA": f"127.0.0.1:{port}", "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 1
-    assert f"Kafka at 127.0.0.1:{free_port} does not answer" in done.stderr
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    assert f"Kafka at 127.0.0.1:{port} does not answer" in done.stderr
 
 
 def test_docker_compose_accepts_the_file_where_it_is_installed() -> None:

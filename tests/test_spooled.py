@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 from pathlib import Path
 
 import pytest
 
 from pipeline.core.model import Control, EndOfSource, Frame
 from pipeline.errors import BrokerUnavailable, DeliveryFailed, SpoolFull, SpoolUnusable
+from pipeline.local.machine import free_port
 from pipeline.producer import TelemetryProducer
 from pipeline.settings import Settings, load
 from pipeline.spooled import SpooledProducer, open_producer
@@ -28,10 +28,7 @@ class Echo:
 @pytest.fixture
 def away(tmp_path: Path) -> Settings:
     """Settings with a spool, and a Kafka that nobody runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return load({"kafka": f"127.0.0.1:{port}", "spool": str(tmp_path / "spool"), "spool_mb": 8}, {})
+    return load({"kafka": f"127.0.0.1:{free_port()}", "spool": str(tmp_path / "spool"), "spool_mb": 8}, {})
 
 
 def frame(sequence: int) -> Frame:
