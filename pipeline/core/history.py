@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import asdict, astuple
 from itertools import accumulate
 from typing import Any
@@ -55,7 +55,7 @@ class History:
         for place, reading in enumerate(frame.counts):
             self.counts.insert((reading.at, source, epoch, sequence, place), reading)
         if frame.states:
-            self._rerun()
+            self._rerun_from(min(change.at for change in frame.states))
 
     def configure(self, config: MachineConfig) -> None:
         """Take a configuration; one with the same effective date replaces the one before."""
@@ -92,6 +92,19 @@ class History:
         self.standing = sorted((c for c in self.corrections if not c.withdrawn), key=lambda c: c.revision)
         self.runs = runs_of(self.states, self.reasons, self.standing)
         self._look_anew()
+
+    def _rerun_from(self, at: int) -> None:
+        """As `_rerun` when only states at `at` or later are new: a state is said thousands of times a day, and what
+        lies before the last run that is no stop and wholly before it stays as it is."""
+        place = bisect_left(self.runs, at, key=_start) - 1
+        while place >= 0 and self.runs[place].stop is not None:
+            place -= 1
+        laid = max((c.end for c in self.standing if c.state or c.reason is not None), default=-NEVER)
+        if place < 0 or self.runs[place].start <= laid:
+            self._rerun()
+            return
+        first = bisect_left(self.states.keys, (self.runs[place].start,))
+        self.runs[place:] = runs_of(self.states, self.reasons, (), first)
 
     def pieces(self, start: int, end: int) -> list[Piece]:
         """[start, end) as pieces, for `facts` and `intervals`."""
@@ -189,8 +202,12 @@ class History:
         oldest = self.states.keys[0] if self.states.keys else None
         if oldest is not None and self.runs and self.runs[0].start < oldest[0]:
             self.reasons = {key: reason for key, reason in self.reasons.items() if key >= oldest}
-            self.corrections = [correction for correction in self.corrections if correction.end > horizon]
-            self._rerun()
+            if self.corrections:
+                self.corrections = [correction for correction in self.corrections if correction.end > horizon]
+                self._rerun()
+            else:  # what is left begins with the oldest state; a stop is kept whole
+                del self.runs[: bisect_right(self.runs, oldest[0], key=_start) - 1]
+                self.runs[0] = self.runs[0]._replace(start=oldest[0])
 
     def pack(self) -> dict[str, Any]:
         if self._packed_configs is None:
@@ -220,6 +237,10 @@ class History:
         history.corrections = [Correction(*row) for row in packed["corrections"]]
         history._rerun()
         return history
+
+
+def _start(run: Run) -> int:
+    return run.start
 
 
 def _counts(correction: Correction) -> bool:

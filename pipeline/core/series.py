@@ -126,10 +126,11 @@ class Heard:
             del self.first[:keep], self.last[:keep]
 
 
-def runs_of(states: Series, reasons: dict[Key, str], corrections: Sequence[Correction]) -> list[Run]:
-    """States with corrections laid over them in their order, equal neighbours merged, stops recognised."""
+def runs_of(states: Series, reasons: dict[Key, str], corrections: Sequence[Correction], first: int = 0) -> list[Run]:
+    """States, from the one at place `first` on, with corrections laid over them in their order, equal neighbours
+    merged, stops recognised."""
     said: list[tuple[int, str, str, bool]] = []
-    for key, state in zip(states.keys, states.values, strict=True):
+    for key, state in zip(states.keys[first:], states.values[first:], strict=True):
         if said and said[-1][0] == key[0]:
             said.pop()  # the same instant: the higher key wins
         said.append((key[0], state, reasons.get(key, ""), False))

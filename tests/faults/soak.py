@@ -25,12 +25,12 @@ LEAST = {"MiB": 40.0, "handles": 20.0, "lag": 3_000.0, "parts": 60.0}  # growth 
 Samples = dict[str, list[float]]
 
 
-def run(trial: Trial, seconds: float) -> Samples:
+def run(trial: Trial, seconds: float, frames_per_s: int = 300) -> Samples:
     """Load the line for so long; the samples by name, `at` [s] among them. Afterwards every row is judged."""
     from worker_trial import lag as worker_lag
 
     worker, sink = trial.worker(), trial.sink()
-    load = trial.load()
+    load = trial.load(frames_per_s=frames_per_s)
     store = trial.place.stack.supervisor.alive("store")
     assert store is not None
     watched = {"worker": worker.process.pid, "sink": sink.process.pid, "store": store.pid}
@@ -90,6 +90,7 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--frames-per-s", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20))
     parser.add_argument("--json", type=Path, default=ROOT / ".openoee" / "faults" / "soak.json")
     asked = parser.parse_args()
@@ -100,7 +101,7 @@ def main() -> int:
         trial = Trial(place, Path(folder), asked.seed)
         try:
             trial.open()
-            samples = run(trial, asked.hours * 3600)
+            samples = run(trial, asked.hours * 3600, asked.frames_per_s)
         finally:
             trial.close()
             place.down()
@@ -108,7 +109,7 @@ def main() -> int:
     install_peers(print)
     subprocess.run([peers_python(), "-m", "bench.plots", asked.json.parent, asked.json], cwd=ROOT, check=True)
     found = rising(samples)
-    print(f"seed {asked.seed}, {asked.hours:g} h: {told(samples)}")
+    print(f"seed {asked.seed}, {asked.hours:g} h, {asked.frames_per_s} frames/s: {told(samples)}")
     print(f"NOT FLAT: {found}" if found else f"flat, and every row equals what follows from the log. {asked.json}")
     return int(bool(found))
 
