@@ -13,18 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import StackError
 from pipeline.local.store_sql import Guard, format_named, is_read, is_streamed, is_use
 
 STREAMABLE = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 BUFFERED_BYTES = 1 << 20
-# Errors of whoever asks or sends something wrong, which say nothing of an insert that went through.
-OF_QUESTIONS = frozenset({
-    6, 26, 27, 33, 36, 38, 41, 42, 43, 44, 46, 47, 50, 53, 57, 60, 62, 63, 69, 70, 72, 81, 82, 115, 117, 159, 164, 179,
-    184, 206, 210, 215, 386, 394, 396, 403, 452, 456, 457, 472, 492, 497, 516, 552,
-})  # fmt: skip
 HANDOVER_S = 1.0  # a client has its answer a moment before its session is free again
 
 RIGHTS = """<clickhouse>
@@ -191,22 +186,34 @@ class Engine:
         """Insert rows as their bytes come; returns rows and bytes written. A broken stream writes no more of it.
 
         The library says that all is well when the table took nothing (too many parts, disk full). The server counts
-        every error, so what was counted meanwhile is raised: at worst somebody else's, and the rows are sent again.
+        every error and knows the last query that met it: one of this insert's is raised.
         """
         before = _errors(session.connection)
+        mark = uuid.uuid4().hex
+        session.connection.query(f"SET log_comment = '{mark}'")
         stream = session.connection.send_insert(statement, rows_format)
+        sent = False
         try:
+            query_id = self._query_id(mark)
             for chunk in chunks:
                 if chunk:
                     stream.append(chunk)
+                    sent = True
             done = stream.finish()
         except BaseException:
             stream.cancel()
             raise
-        for code, (count, text) in _errors(session.connection).items():
-            if code not in OF_QUESTIONS and count > before.get(code, (0, ""))[0]:
-                raise RuntimeError(f"Code: {code}. DB::Exception: {text}")
+        for code, error in _errors(session.connection).items():
+            met = error.times - before.get(code, NO_ERROR).times
+            hidden = met > 1 and sent and not done.rows_written  # the same error of somebody else came right after it
+            if met and (error.query_id == query_id or hidden):
+                raise RuntimeError(f"Code: {code}. DB::Exception: {error.text}")
         return int(done.rows_written), int(done.bytes_written)
+
+    def _query_id(self, mark: str) -> str:
+        """The id of the running query whose `log_comment` is `mark`."""
+        with self._lock:
+            return self._ask(f"SELECT query_id FROM system.processes WHERE Settings['log_comment'] = '{mark}'")
 
     def run(
         self, session: Session, sql: str, default_format: str, parameters: Mapping[str, str], whole: bool
@@ -239,11 +246,24 @@ class External:
     data: bytes
 
 
-def _errors(connection: Any) -> dict[int, tuple[int, str]]:
-    """What the server has counted since it started, by code: how often, and the last message of each."""
-    sql = "SELECT code, sum(value), any(concat(last_error_message, ' (', name, ')')) FROM system.errors GROUP BY code"
+class _Error(NamedTuple):
+    """How often the server has met an error since it started; the last message, and the query that met it then."""
+
+    times: int
+    text: str
+    query_id: str
+
+
+NO_ERROR = _Error(0, "", "")
+
+
+def _errors(connection: Any) -> dict[int, _Error]:
+    """What the server has met, by code."""
+    sql = (
+        "SELECT code, value, concat(last_error_message, ' (', name, ')'), query_id FROM system.errors WHERE NOT remote"
+    )
     rows = json.loads(connection.query(sql, "JSONCompact").bytes() or b"{}")
-    return {int(code): (int(count), str(text)) for code, count, text in rows.get("data", [])}
+    return {int(code): _Error(int(times), text, query_id) for code, times, text, query_id in rows.get("data", [])}
 
 
 def _rest(stream: Any) -> Iterator[bytes]:

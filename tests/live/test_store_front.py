@@ -98,6 +98,20 @@ def test_rows_that_a_table_does_not_take_are_an_error(front: Front, limit: str, 
     assert front.ask("SELECT count() FROM full")[1] == "2\n"
 
 
+def test_an_error_that_somebody_else_met_meanwhile_is_not_the_inserts(front: Front) -> None:
+    front.ask("CREATE TABLE meant (a Int32) ENGINE = MergeTree ORDER BY a")
+
+    def rows() -> Iterator[bytes]:
+        yield b"1\n"
+        for _ in range(3):
+            assert "Code: 158." in front.ask("SELECT * FROM numbers(9) SETTINGS max_rows_to_read = 1")[1]
+        yield b"2\n"
+
+    status, told = front.ask(rows(), "/?query=INSERT+INTO+meant+FORMAT+TSV", **{"Transfer-Encoding": "chunked"})
+    assert (status, told) == (200, "")
+    assert front.ask("SELECT count() FROM meant")[1] == "2\n"
+
+
 def test_a_client_that_goes_away_leaves_no_half_block(front: Front) -> None:
     front.ask("CREATE TABLE gone (a UInt64) ENGINE = MergeTree ORDER BY a")
     connection = HTTPConnection("127.0.0.1", front.store.port, timeout=60)
