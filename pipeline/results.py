@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient
 
 from pipeline import kafka_clients
 from pipeline.errors import DeliveryFailed
@@ -18,6 +19,8 @@ RECORD_BYTES = 8_000_000
 QUEUE_KBYTES = 65_536
 PAUSE_S = 0.002
 TELL_EVERY_S = 10.0
+STUCK_S = 120.0  # Kafka could store results, and those of this client have waited for so long: another client will do
+ASK_S = 5.0
 log = logging.getLogger("openoee.worker")
 
 
@@ -33,7 +36,7 @@ class Outgoing(NamedTuple):
 class Results:
     """Idempotent producer of a worker. It waits for a broker that is away, for as long as that takes.
 
-    `settle` raises DeliveryFailed when Kafka refuses a record for good.
+    `settle` raises DeliveryFailed when Kafka refuses a record for good, or takes those of others alone.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -81,11 +84,32 @@ class Results:
                 now = time.monotonic()
                 if now - told > TELL_EVERY_S:
                     told = now
-                    log.warning(
-                        "Kafka at %s has not stored %d results for %.0f s: waiting",
-                        self._kafka, self.sent - self.stored, now - since,
-                    )  # fmt: skip
+                    await self._tell(now - since)
         self._raise_failure()
+
+    async def _tell(self, waited: float) -> None:
+        """Say that results wait, and why; raises DeliveryFailed when there is no reason but this client."""
+        waiting = f"Kafka at {self._kafka} has not stored {self.sent - self.stored} results for {waited:.0f} s"
+        why = await asyncio.to_thread(self._hindrance)
+        if not why and waited > STUCK_S and self.stored < self.sent:
+            raise DeliveryFailed(
+                f"{waiting}, though it answers others. Nothing is lost: the worker goes on from its last snapshot when"
+                " it is started again"
+            )
+        log.warning("%s: waiting%s", waiting, f" ({why})" if why else "")
+
+    def _hindrance(self) -> str:
+        """Why Kafka cannot store results now, as a client hears that has just come; empty when it could."""
+        try:
+            known = AdminClient(kafka_clients.common(self._settings)).list_topics(timeout=ASK_S).topics
+        except KafkaException as error:
+            return str(kafka_clients.failed(self._settings, error.args[0]))
+        for name in self._names.values():
+            parts = known[name].partitions.values() if name in known else ()
+            short = [part.id for part in parts if part.leader < 0 or 2 * len(part.isrs) <= len(part.replicas)]
+            if short or not parts:
+                return f"{name} lacks replicas or leaders" if short else f"there is no {name}"
+        return ""
 
     def _produce(self, record: Outgoing, partition: int) -> bool:
         try:
