@@ -18,8 +18,8 @@ from pipeline.settings import Settings
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "TELL_EVERY_S", 0.2)
     monkeypatch.setattr(results, "STUCK_S", 1.0)
     monkeypatch.setattr(results, "ASK_S", 2.0)
@@ -33,7 +33,7 @@ async def waits(settings: Settings, client: Producer | None, seconds: float) -> 
     await asyncio.wait_for(made.settle(), seconds)
 
 
-def test_a_client_that_alone_gets_nothing_stored_ends_the_worker(stack: LiveStack, soon: None) -> None:
+def test_a_client_that_alone_gets_nothing_stored_ends_the_worker(stack: LiveStack) -> None:
     """What librdkafka did once, when its broker went away in the midst of its first request: nothing, for ever."""
     settings = stack.settings("stuck")
     topics.ensure(settings)
@@ -43,9 +43,7 @@ def test_a_client_that_alone_gets_nothing_stored_ends_the_worker(stack: LiveStac
     deaf.purge()
 
 
-def test_while_kafka_is_away_it_waits_and_says_so(
-    stack: LiveStack, soon: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_while_kafka_is_away_it_waits_and_says_so(stack: LiveStack, caplog: pytest.LogCaptureFixture) -> None:
     away = stack.settings("away", kafka=f"127.0.0.1:{free_port()}")
     with caplog.at_level(logging.WARNING, "openoee.worker"), pytest.raises(TimeoutError):
         asyncio.run(waits(away, None, 6))
