@@ -31,7 +31,7 @@ stop: setup      ## stop the plant and the local stack; data survive
 status: setup    ## every part of the local stack, its health and lag
 	@$(OPENOEE) status
 
-test: setup      ## all tests, on real Kafka and a real store (under 30 minutes)
+test: setup      ## all tests, on real Kafka and a real store (about half an hour)
 	@$(BIN)/python -m pytest
 
 trials: setup    ## the long proofs: real machines, a simulated week, twenty kills (half an hour)

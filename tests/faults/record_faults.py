@@ -99,7 +99,7 @@ def reasons(trial: Trial) -> Counter[str]:
     return Counter(letter.reason for letter in letters)
 
 
-@fault(20, "every record sent twice; records resent by a restarted gateway", rounds=1, quick=True)
+@fault(20, "every record sent twice; records resent by a restarted gateway", rounds=1)
 def sent_twice(trial: Trial) -> None:
     trial.worker()
     trial.sink()
@@ -139,7 +139,7 @@ def out_of_order(trial: Trial) -> None:
         raise Wrong(f"live machines were delayed by {slowest} ms")
 
 
-@fault(22, "timestamps a year ahead, zero, in the wrong unit; clock stepping back", rounds=1, quick=True)
+@fault(22, "timestamps a year ahead, zero, in the wrong unit; clock stepping back", rounds=1)
 def mistimed(trial: Trial) -> None:
     trial.worker()
     trial.sink()
@@ -188,7 +188,7 @@ def undecodable(trial: Trial) -> None:
     trial.processes.remove(worker)
 
 
-@fault(26, "NaN, infinities, out of range, NUL and right-to-left text, a 10 kB machine name", rounds=1, quick=True)
+@fault(26, "NaN, infinities, out of range, NUL and right-to-left text, a 10 kB machine name", rounds=1)
 def absurd(trial: Trial) -> None:
     trial.worker()
     trial.sink()
@@ -240,7 +240,7 @@ def too_large(trial: Trial) -> None:
     trial.finish()
 
 
-@fault(28, "counter reset, rollover, replaced controller", rounds=1, quick=True)
+@fault(28, "counter reset, rollover, replaced controller", rounds=1)
 def counters(trial: Trial) -> None:
     trial.worker()
     trial.sink()
