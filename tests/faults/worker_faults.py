@@ -8,6 +8,7 @@ import time
 
 import psutil
 from book import NotSeen, Wrong, fault
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from trial import JOIN_S, Trial, last_line, says
 from worker_trial import IGNORE_COVER, Worker, delete_until, folded, lag, put, until
 
@@ -132,8 +133,10 @@ def state_damaged(trial: Trial) -> None:
     kind = ("truncated", "garbage", "damaged")[trial.seed % 3]
     partitions = range(trial.settings.int("partitions"))
     if kind == "truncated":
+        _cleaned_by(trial, "delete")  # of a compacted topic Kafka lets nobody delete records
         for number in partitions:
             delete_until(trial.settings, "state", number, -1)
+        _cleaned_by(trial, "compact")
         trial.saw("every record of the topic state deleted")
     elif kind == "garbage":
         for number in partitions:
@@ -152,6 +155,14 @@ def state_damaged(trial: Trial) -> None:
     if kind == "garbage":
         says(heir, "records of the topic state are no state")
     trial.finish(load)
+
+
+def _cleaned_by(trial: Trial, policy: str) -> None:
+    change = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    state = ConfigResource(ResourceType.TOPIC, trial.settings.topic("state"), incremental_configs=[change])
+    admin = AdminClient({"bootstrap.servers": trial.settings["kafka"]})
+    for done in admin.incremental_alter_configs([state]).values():
+        done.result(15)
 
 
 def _damage(trial: Trial) -> None:
