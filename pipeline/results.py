@@ -40,7 +40,8 @@ class Results:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.sent = self.stored = 0
+        self.sent = self.stored = self._stored_then = 0
+        self._free_since = 0.0  # since when Kafka could store results, and stored none
         self._turned_away = False
         self._names = {name: settings.topic(name) for name in _TOPICS}
         self._kafka, self._settings = settings["kafka"], settings
@@ -74,7 +75,7 @@ class Results:
 
     async def settle(self) -> None:
         """Return when everything handed over is stored."""
-        since = told = time.monotonic()
+        since = told = self._free_since = time.monotonic()
         self._poll()  # even when nothing is under way: who is turned away hears of it
         while self.stored < self.sent:
             self._poll()
@@ -91,7 +92,11 @@ class Results:
         """Say that results wait, and why; raises DeliveryFailed when there is no reason but this client."""
         waiting = f"Kafka at {self._kafka} has not stored {self.sent - self.stored} results for {waited:.0f} s"
         why = await asyncio.to_thread(self._hindrance)
-        if not why and waited > STUCK_S and self.stored < self.sent:
+        self._poll()
+        if why or self.stored > self._stored_then:  # away till now, or on its way: it has all its time
+            self._free_since = time.monotonic()
+        self._stored_then = self.stored
+        if time.monotonic() - self._free_since > STUCK_S and self.stored < self.sent:
             raise DeliveryFailed(
                 f"{waiting}, though it answers others. Nothing is lost: the worker goes on from its last snapshot when"
                 " it is started again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import pytest
 from confluent_kafka import Producer
@@ -49,3 +50,17 @@ def test_while_kafka_is_away_it_waits_and_says_so(stack: LiveStack, caplog: pyte
         asyncio.run(waits(away, None, 6))
     assert "results for" in caplog.text
     assert "does not answer" in caplog.text
+
+
+def test_time_that_kafka_was_away_is_not_held_against_the_client(
+    stack: LiveStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = stack.settings("back")
+    topics.ensure(settings)
+    began = time.monotonic()
+    monkeypatch.setattr(Results, "_hindrance", lambda _: "away" if time.monotonic() - began < 3 else "")
+    deaf = Producer({"bootstrap.servers": f"127.0.0.1:{free_port()}", "message.timeout.ms": 0, "log_level": 0})
+    with pytest.raises(DeliveryFailed, match="though it answers others"):
+        asyncio.run(waits(settings, deaf, 60))
+    assert time.monotonic() - began >= 3 + results.STUCK_S - results.TELL_EVERY_S
+    deaf.purge()
