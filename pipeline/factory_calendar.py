@@ -166,7 +166,7 @@ def read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...]
     stops = []
     for entry in node.items("planned stops such as {from: 2026-03-02T10:00:00Z, to: 2026-03-02T10:30:00Z}"):
         given = entry.mapping(("name", "from", "to"), ("from", "to"))
-        start, end = _read_instant(given["from"], zone), _read_instant(given["to"], zone)
+        start, end = read_instant(given["from"], zone), read_instant(given["to"], zone)
         if end <= start:
             problem = f"the planned stop ends ({given['to'].value}) {'when' if end == start else 'before'} it starts"
             entry.fail(f"{problem} ({given['from'].value})", "give `to` a later time than `from`")
@@ -174,7 +174,8 @@ def read_planned_down(node: Node, zone: ZoneInfo) -> tuple[tuple[int, int], ...]
     return tuple(sorted(stops))
 
 
-def _read_instant(node: Node, zone: ZoneInfo) -> int:
+def read_instant(node: Node, zone: ZoneInfo) -> int:
+    """A moment in UTC ms; without an offset it is a local time of the zone."""
     text = node.text(f"a moment such as {MOMENTS}")
     try:
         return moment_ms(text, zone)

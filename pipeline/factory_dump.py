@@ -90,6 +90,7 @@ def _machine_value(name: str, config: MachineConfig, factory: Factory) -> dict[s
     value |= {"stale_after_s": _seconds(config.stale_after_ms, 1000)} if config.stale_after_ms else {}
     plain: dict[str, Any] = {"counter_modulus": config.counter_modulus, "oee_target": config.oee_target}
     plain |= {"profile": config.profile, "unknown_as": config.unknown_as}
+    plain |= {"watch_cycle": config.watch_cycle, "watch_relations": config.watch_relations}
     value |= {key: it for key, it in plain.items() if it is not None and it != getattr(MachineConfig(), key)}
     if config.signals:
         value["signals"] = {signal.name: _signal_value(signal) for signal in config.signals}
@@ -99,7 +100,18 @@ def _machine_value(name: str, config: MachineConfig, factory: Factory) -> dict[s
 def _signal_value(signal: SignalConfig) -> dict[str, Any]:
     value: dict[str, Any] = {"unit": signal.unit, "low": signal.low, "high": signal.high}
     value["flatline_s"] = None if signal.flatline_ms is None else _seconds(signal.flatline_ms, 1000)
+    value |= {"spc": signal.spc} | (_chart_value(signal) if signal.spc else {})
     return {key: it for key, it in value.items() if it not in (None, "")} | ({} if signal.learn else {"learn": False})
+
+
+def _chart_value(signal: SignalConfig) -> dict[str, Any]:
+    usual = SignalConfig("")
+    value: dict[str, Any] = {}
+    if signal.spc_every_ms != usual.spc_every_ms:
+        value["spc_every_s"] = _seconds(signal.spc_every_ms, 1000)
+    if signal.spc_points != usual.spc_points:
+        value["spc_points"] = signal.spc_points
+    return value | ({"spc_since": _instant(signal.spc_since)} if signal.spc_since else {})
 
 
 def _seconds(ticks: int, per_second: int) -> int | float:

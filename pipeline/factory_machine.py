@@ -8,17 +8,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pipeline.core.calendar import LONGEST_CYCLE_US, MOST_UNITS
 from pipeline.core.model import MachineConfig, SignalConfig
+from pipeline.factory_calendar import read_instant
 from pipeline.yaml_lines import Node
 
 PROFILES = ("iso22400", "vorne", "smrp")
 SPLITS = ("none", "proportional")
 MACHINE_KEYS = (
     "calendar", "ideal_cycle_s", "units_per_cycle", "split", "micro_stop_s", "stale_after_s", "counter_modulus",
-    "profile", "unknown_as", "oee_target", "signals",
+    "profile", "unknown_as", "oee_target", "signals", "watch_cycle", "watch_relations",
 )  # fmt: skip
+CHART_KEYS = ("spc", "spc_every_s", "spc_points", "spc_since")
+CHARTS = ("nelson", "western_electric")
+MAX_CHART_S = 86_400
 MAX_NAME = 200
 LOOK_ALIKES = str.maketrans("авекмнорстухѕіјԁԛԝαβεζηικμνορτυχ", "abekmhopctyxsijdqwabezhikmnoptyx")  # Cyrillic, Greek
 MAX_SECONDS = 10**8
@@ -68,7 +73,10 @@ def with_facts(config: MachineConfig, given: Mapping[str, Node]) -> MachineConfi
     if "oee_target" in given:
         values["oee_target"] = _read_target(given["oee_target"])
     if "signals" in given:
-        values["signals"] = tuple(_read_signal(name, node) for name, node in given["signals"].mapping().items())
+        values["signals"] = tuple(
+            _read_signal(name, node, ZoneInfo(config.timezone)) for name, node in given["signals"].mapping().items()
+        )
+    values |= {key: given[key].boolean() for key in ("watch_cycle", "watch_relations") if key in given}
     return replace(config, **values)
 
 
@@ -118,10 +126,10 @@ def _share(percent: Decimal) -> str:
     return f"{(percent / 100).normalize():f}"
 
 
-def _read_signal(name: str, node: Node) -> SignalConfig:
+def _read_signal(name: str, node: Node, zone: ZoneInfo) -> SignalConfig:
     if node.empty:
         return SignalConfig(name)
-    given = node.mapping(("unit", "low", "high", "flatline_s", "learn"))
+    given = node.mapping(("unit", "low", "high", "flatline_s", "learn", *CHART_KEYS))
     low, high = (float(given[key].number()) if key in given else None for key in ("low", "high"))
     if low is not None and high is not None and low >= high:
         given["high"].fail(f"the limit high ({high:g}) is not above low ({low:g})", "give `high` the larger number")
@@ -132,4 +140,26 @@ def _read_signal(name: str, node: Node) -> SignalConfig:
         high=high,
         flatline_ms=_scaled(given["flatline_s"], 1000) if "flatline_s" in given else None,
         learn=given["learn"].boolean() if "learn" in given else True,
+        **_read_chart(given, zone),
     )
+
+
+def _read_chart(given: Mapping[str, Node], zone: ZoneInfo) -> dict[str, Any]:
+    """What is written of a signal's control chart."""
+    values: dict[str, Any] = {}
+    for key in CHART_KEYS[1:]:
+        if key in given and "spc" not in given:
+            given[key].fail(
+                f"`{key}` without a control chart", "write `spc: nelson` or `spc: western_electric` as well"
+            )
+    if "spc" in given:
+        values["spc"] = given["spc"].choice(CHARTS)
+    if "spc_every_s" in given:
+        every = values["spc_every_ms"] = _scaled(given["spc_every_s"], 1000, may_be_zero=True, most=MAX_CHART_S)
+        if every % 60_000:
+            given["spc_every_s"].fail("a point is the mean of whole minutes", "write 60, 120 ...; 0: of single samples")
+    if "spc_points" in given:
+        values["spc_points"] = given["spc_points"].integer(20, 10_000, "a number of points, such as 100")
+    if "spc_since" in given:
+        values["spc_since"] = read_instant(given["spc_since"], zone)
+    return values

@@ -41,7 +41,11 @@ class CalendarLevel:
 
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
-    """What the factory file knows of a signal; limits in the signal's unit."""
+    """What the factory file knows of a signal; limits in the signal's unit.
+
+    `spc`: nelson, western_electric, or empty: no control chart. A point is the mean of `spc_every_ms` of running, a multiple
+    of a minute; 0: every sample is one. The first `spc_points` from `spc_since` (ms) on are its base.
+    """
 
     name: str
     unit: str = ""
@@ -49,6 +53,10 @@ class SignalConfig:
     high: float | None = None
     flatline_ms: int | None = None
     learn: bool = True
+    spc: str = ""
+    spc_every_ms: int = 60_000
+    spc_points: int = 100
+    spc_since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,8 @@ class MachineConfig:
     """What the factory file says of a machine from `effective` on (avro/control.avsc, MachineConfig).
 
     `always`, `shifts`, `planned_down`, `breaks`, `closed` and `exceptions` are the calendar of the lowest level that
-    has one, `calendar_level`; `above` are those of the levels over it, lowest first.
+    has one, `calendar_level`; `above` are those of the levels over it, lowest first. `watch_cycle`, `watch_relations`:
+    whether cycle times, and relations between signals, are watched.
     """
 
     effective: int = 0
@@ -84,3 +93,5 @@ class MachineConfig:
     above: tuple[CalendarLevel, ...] = ()
     units_per_cycle: Mapping[str, int] = field(default_factory=dict)
     count_split: str = ""
+    watch_cycle: bool = True
+    watch_relations: bool = True

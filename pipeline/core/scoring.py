@@ -13,6 +13,7 @@ from pipeline.core.detectors import MachineDetectors
 from pipeline.core.history import History
 from pipeline.core.model import Anomaly, SignalBlock
 from pipeline.core.series import Run, Series
+from pipeline.core.watch import Watch
 
 STEP_MS = 10_000  # what lies before the last such step that the watermark passed is due: scored once, in order
 # While a backlog is read, event time flies: then several steps are scored at once, when records of so long have come or
@@ -24,10 +25,10 @@ LONGEST_STEP_MS = 60_000
 class Scorer:
     """Holds samples until the watermark has passed them, then scores them once, in order, in their context."""
 
-    __slots__ = ("detectors", "scored_at", "until", "waiting")
+    __slots__ = ("detectors", "scored_at", "until", "waiting", "watch")
 
     def __init__(self) -> None:
-        self.detectors = MachineDetectors()
+        self.detectors, self.watch = MachineDetectors(), Watch()
         self.until = 0  # samples before it have been scored
         self.scored_at = 0  # arrival of the record that made it so
         self.waiting: list[tuple[str, int, int, SignalBlock]] = []
@@ -68,9 +69,12 @@ class Scorer:
         flags: list[Anomaly] = []
         for block in self._due(until):
             for low, high, state, product in _contexts(block, history.runs, history.products):
-                flags.extend(self.detectors.observe(_part(block, low, high), state, product, known))
+                part = _part(block, low, high)
+                flags.extend(self.detectors.observe(part, state, product, known))
+                self.watch.observe(part, state, product, known)
         for now, last_message in history.heard.looks(before, until):
             flags.extend(self.detectors.advance(now, last_message, config))
+        flags.extend(self.watch.look(before, until, history))
         return flags
 
     def _due(self, until: int) -> list[SignalBlock]:
@@ -101,7 +105,7 @@ class Scorer:
             ]
             for source, epoch, sequence, block in self.waiting
         ]
-        return [self.until, waiting, self.detectors.pack(), self.scored_at]
+        return [self.until, waiting, self.detectors.pack(), self.scored_at, None, self.watch.pack()]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Scorer:
@@ -113,6 +117,7 @@ class Scorer:
             scorer.waiting.append((source, epoch, sequence, SignalBlock(times, list(names), matrix, list(units))))
         scorer.detectors = MachineDetectors.unpack(packed[2])
         scorer.scored_at = packed[3] if len(packed) > 3 else 0  # older versions ran them at every step
+        scorer.watch = Watch.unpack(packed[5] if len(packed) > 5 else None)
         return scorer
 
 
