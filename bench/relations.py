@@ -22,7 +22,6 @@ from pipeline.core.model import (
     CountReading,
     EndOfSource,
     Frame,
-    MachineConfig,
     SignalBlock,
     StateChange,
 )
@@ -136,15 +135,14 @@ def load(seed: int, minutes: int) -> NDArray[np.float64]:
 
 def run(
     seed: int, machines: int, hours: int, loaded: bool = False,
-    faulty: Callable[[str, int, MachineConfig], Fault | None] = lambda name, k, config: None,
-    charts: str = "",
+    faulty: Callable[[str, int], Fault] | None = None, charts: str = "",
 ) -> tuple[list[Anomaly], float]:  # fmt: skip
     """Flags of a plant, and seconds that it took."""
     plant = Plant("bench", seed, START, machines, habits=Habits(anomaly_mean_ms=10**13), truth=False)
     end = START + hours * HOUR
     tellers = {
-        name: Teller(faulty(name, k, config), load(1000 * seed + k, hours * 60) if loaded else None)
-        for k, (name, config) in enumerate(plant.machines.items())
+        name: Teller(faulty(name, k) if faulty else None, load(1000 * seed + k, hours * 60) if loaded else None)
+        for k, name in enumerate(plant.machines)
     }
 
     def messages() -> Iterator[Frame | Control]:
@@ -184,7 +182,7 @@ def planted(machines: int, hours: int, show: bool) -> None:
     for kind, length in LENGTHS.items():
         faults: list[Fault] = []
 
-        def faulty(name: str, k: int, config: MachineConfig, kind: str = kind, length: int = length) -> Fault:
+        def faulty(name: str, k: int, kind: str = kind, length: int = length) -> Fault:
             start = START + (hours - 20) * HOUR + (k * 7 % 20) * 3 * MINUTE + 2 * HOUR
             faults.append(Fault(name, kind, start, start + length, k % 4))  # noqa: B023
             return faults[-1]  # noqa: B023
@@ -195,7 +193,8 @@ def planted(machines: int, hours: int, show: bool) -> None:
             if flag.machine == one.machine and flag.first < one.end + NEAR and flag.last > one.start - NEAR
         ]  # fmt: skip
         found = {flag.machine for flag in near if flag.kind == KIND_OF[kind]}
-        print(f"{kind}, {length // MINUTE} min: found on {len(found)} of {len(faults)} machines; {len(flags) - len(near)} flags elsewhere", flush=True)
+        print(f"{kind}, {length // MINUTE} min: found on {len(found)} of {len(faults)} machines;", end=" ")
+        print(f"{len(flags) - len(near)} flags elsewhere", flush=True)
         for flag in flags if show else ():
             print("  ", "near" if flag in near else "ELSE", flag.machine, flag.message)
 

@@ -105,6 +105,14 @@ MEANING: Cases = {
     "two profiles": (MACHINE + "    profile: [vorne, smrp]\n", 6, "a list, not one of iso22400", "one of iso22400"),
     "unknown_as as an adjective": (PLANT + "defaults: {unknown_as: excluded}\n", 6, "'excluded'", "mean `exclude`"),
     "limits as min and max": (MACHINE + "    signals:\n      load: {min: 0}\n", 7, "unknown key 'min'", "learn, low"),
+    "chart of another school": (
+        MACHINE + "    signals:\n      load: {spc: shewhart}\n", 7, "'shewhart' is unknown", "nelson, western_electric"),
+    "spacing without a chart": (
+        MACHINE + "    signals:\n      load: {spc_every_s: 60}\n", 7, "`spc_every_s` without", "write `spc: nelson`"),
+    "points of half a minute": (
+        MACHINE + "    signals:\n      load: {spc: nelson, spc_every_s: 30}\n", 7, "of whole minutes", "60, 120"),
+    "chart since no moment": (
+        MACHINE + "    signals:\n      load: {spc: nelson, spc_since: spring}\n", 7, "'spring' is no moment", "as"),
     "limit that is none": (MACHINE + "    signals:\n      load: {low: .nan}\n", 7, "'.nan' is not", "in digits"),
     "calendar 24/7": (PLANT + "calendar: 24/7\n", 6, "calendar: '24/7' is unknown", "always"),
     "time with a point": (

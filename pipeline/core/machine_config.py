@@ -43,8 +43,8 @@ class CalendarLevel:
 class SignalConfig:
     """What the factory file knows of a signal; limits in the signal's unit.
 
-    `spc`: nelson, western_electric, or empty: no control chart. A point is the mean of `spc_every_ms` of running, a multiple
-    of a minute; 0: every sample is one. The first `spc_points` from `spc_since` (ms) on are its base.
+    `spc`: nelson, western_electric, or empty: no control chart. A point is the mean of `spc_every_ms` of running, a
+    multiple of a minute; 0: every sample is one. The first `spc_points` from `spc_since` (ms) on are its base.
     """
 
     name: str

@@ -18,6 +18,7 @@ MEMORY, MEAN_MEMORY = 3000.0, 600.0  # minutes of running: of the relation; of a
 LEARNED, LEARNED_PRODUCT = 240, 30  # minutes of running before anything is judged; on a product, or after maintenance
 SMOOTH = 8.0  # minutes over which departures are averaged
 SMALLEST = 0.15  # usual size of an averaged departure, at least [scales of the regression]
+CLIP = 12.0  # a minute counts for so many scales at most
 FAR, FAR_LEAST = 6.0, 1.5  # flagged: so many times the usual size, and at least so many scales of the regression
 HABIT, HABIT_MEMORY = 1.4, 2000.0  # flagged beyond so many times the largest of late; it fades over so many minutes
 ALONG = 0.6  # another signal is named too when it is this share as far off
@@ -34,7 +35,19 @@ class Relation:
     is judged by what was learned before it, then learned; what is flagged is not.
     """
 
-    __slots__ = ("_e", "_lately", "_learned", "_means", "_names", "_peak", "_scale", "_warmth", "cov", "flagged")
+    __slots__ = (
+        "_e",
+        "_lately",
+        "_learned",
+        "_means",
+        "_names",
+        "_peak",
+        "_rise",
+        "_scale",
+        "_warmth",
+        "cov",
+        "flagged",
+    )
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -47,7 +60,7 @@ class Relation:
 
     def _resize(self, size: int) -> None:
         self.cov = np.zeros((size, size))
-        self._e, self._peak, self._scale = np.zeros(size), np.zeros(size), np.zeros(size)
+        self._e, self._peak, self._rise, self._scale = (np.zeros(size) for _ in range(4))
 
     @property
     def names(self) -> list[str]:
@@ -89,10 +102,10 @@ class Relation:
         self._names += new
         size = len(self._names) + len(WARMTHS)
         kept = [*range(old), *range(len(self._names), size)]  # the warmths stand last
-        before = (self.cov, self._e, self._peak, self._scale)
+        before = (self.cov, self._e, self._peak, self._rise, self._scale)
         self._resize(size)
         self.cov[np.ix_(kept, kept)] = before[0]
-        for array, known in zip((self._e, self._peak, self._scale), before[1:], strict=True):
+        for array, known in zip((self._e, self._peak, self._rise, self._scale), before[1:], strict=True):
             array[kept] = known
         for entry in self._means.values():
             means = np.full(size, np.nan)
@@ -113,7 +126,7 @@ class Relation:
         z, sigma = np.empty(len(x)), np.empty(len(x))
         kernels.residuals(self.cov, deviation, seen, z, sigma)
         judged = ~np.isnan(z)
-        self._e[judged] += (np.clip(z[judged], -6.0, 6.0) - self._e[judged]) / SMOOTH
+        self._e[judged] += (np.clip(z[judged], -CLIP, CLIP) - self._e[judged]) / SMOOTH
         said, weight = self._judge(minute, x, z, sigma, entry[0], open_)
         self._learn(entry, deviation, seen, judged, weight)
         return said
@@ -137,7 +150,7 @@ class Relation:
                            HABIT * self._peak[:count])  # fmt: skip
         ready = self._learned >= LEARNED and known >= LEARNED_PRODUCT and self._lately >= LEARNED_PRODUCT
         surprise = np.where(np.isnan(z[:count]), 0.0, size / limit)
-        worst = int(surprise.argmax())
+        worst = int(np.where(surprise < 1.0, surprise, 1.0 + size).argmax())
         if not ready:
             return [], 1.0
         open_flag = open_.get(Key(self.flagged, "relation"), minute.end) if self.flagged else None
@@ -192,6 +205,7 @@ class Relation:
     def _learn(self, entry: list[Any], deviation: Floats, seen: Any, judged: Any, weight: float) -> None:
         self._lately += 1
         if not weight:
+            self._rise[judged] = np.maximum(self._rise[judged], np.abs(self._e[judged]))
             return
         entry[0] += 1.0
         self._learned += 1.0
@@ -203,11 +217,20 @@ class Relation:
                 weight * (size - self._scale[judged]) / min(self._learned - LEARNED / 4 + 1.0, 1500.0)
             )
             if self._learned >= LEARNED / 2:
-                self._peak[judged] = np.maximum(self._peak[judged] * (1.0 - 1.0 / HABIT_MEMORY), size)
+                self._note_habit(judged, size)
+
+    def _note_habit(self, judged: Any, size: Floats) -> None:
+        """Departures that are over count as usual, however far they went; one that still grows does not."""
+        rise = np.maximum(self._rise[judged], size)
+        over = size < 0.5 * rise
+        peak = self._peak[judged] * (1.0 - 1.0 / HABIT_MEMORY)
+        most = np.maximum(HABIT * np.maximum(peak, FAR * np.maximum(self._scale[judged], SMALLEST)), FAR_LEAST)
+        self._peak[judged] = np.where(over, np.maximum(peak, np.minimum(rise, most)), peak)
+        self._rise[judged] = np.where(over, size, rise)
 
     def pack(self) -> list[Any]:
         means = [[product, entry[0], entry[1].tobytes()] for product, entry in self._means.items()]
-        arrays = [array.tobytes() for array in (self.cov, self._e, self._peak, self._scale)]
+        arrays = [array.tobytes() for array in (self.cov, self._e, self._peak, self._rise, self._scale)]
         return [self._names, means, self._learned, self._lately, self._warmth, self.flagged, arrays]
 
     @classmethod
@@ -217,7 +240,7 @@ class Relation:
         new._names, new._warmth = list(names), list(warmth)
         size = len(names) + len(WARMTHS)
         new.cov = np.frombuffer(arrays[0]).reshape(size, size).copy()
-        new._e, new._peak, new._scale = (np.frombuffer(array).copy() for array in arrays[1:])
+        new._e, new._peak, new._rise, new._scale = (np.frombuffer(array).copy() for array in arrays[1:])
         new._means = {product: [n, np.frombuffer(held).copy()] for product, n, held in means}
         return new
 

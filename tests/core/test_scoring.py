@@ -15,6 +15,7 @@ from pipeline.core.model import (
     Context,
     Control,
     Correction,
+    CountReading,
     EndOfSource,
     Frame,
     MachineConfig,
@@ -75,9 +76,50 @@ def _told(chance: random.Random, at: int) -> Control:
     return Control("m", f"said-{at}", at, "t", body)
 
 
-def flags(messages: list[Frame | Control], arrive_in_ms: int) -> list[Anomaly]:
-    """What stands in the end when the whole log arrives in so long."""
-    start, step = T0 + 1000 * SECONDS, arrive_in_ms / len(messages)
+HOURS = 14
+SHARED = {"a": 1.0, "b": 2.0, "c": -1.0}  # what a common load does to each
+
+
+def worked(seed: int) -> list[Frame | Control]:
+    """Hours of parts every minute, of three signals that follow one load, with late frames and short stops; in the end
+    each signal and counter goes wrong in its own way."""
+    chance, noise = random.Random(seed), np.random.default_rng(seed)
+    charted = SignalConfig("d", spc="nelson", spc_points=30)
+    single = SignalConfig("e", spc="western_electric", spc_every_ms=0, spc_points=40)
+    body = MachineConfig(always=True, stale_after_ms=300_000, micro_stop_ms=60_000, signals=(charted, single))
+    found: list[tuple[float, Frame | Control]] = [(0, Control("m", "config", T0, "t", body))]
+    load, minutes, parts, state, slow = 0.0, 60 * HOURS, 0, "idle", 0.0
+    for minute in range(minutes):
+        load = 0.95 * load + noise.normal(0.0, 1.0)
+        at = T0 + 60_000 * minute + 10_000 * np.arange(6, dtype=np.int64)
+        wrong = minute > 9 * 60
+        values = np.array([20.0 + by * load + noise.normal(0.0, 0.3, 6) for by in SHARED.values()])
+        values[1] += 4.0 * (wrong and minute < 11 * 60)
+        more = np.array([noise.normal(5.0 + 1.5 * wrong, 0.5, 6), noise.normal(1.0 + 0.2 * wrong, 0.1, 6)])
+        frame = Frame("m", "plc", T0, minute, int(at[-1]))
+        frame.signals = [SignalBlock(at, [*SHARED, "d"], np.vstack((values, more[:1])))]
+        frame.signals.append(SignalBlock(at[2:3], ["e"], more[1:, :1]))
+        said = "running" if minute < 12 * 60 + 30 and chance.random() > 0.03 else "stopped"
+        if said != state:
+            state = said
+            frame.states = [StateChange(int(at[1]), state)]
+        slow += 1.0 if minute < 10 * 60 else 0.7
+        silent = 12 * 60 < minute < 12 * 60 + 20
+        if slow >= 1.0 and not silent and (state == "running" or minute > 13 * 60):
+            slow -= 1.0
+            parts += 1
+            frame.counts = [CountReading(int(at[4]), True, total=parts)]
+        if minute == 4 * 60:
+            frame.contexts = [Context(int(at[3]), "B", None)]
+        late = chance.choice((0.2, 0.7, 1.5, 8.0)) if chance.random() < 0.05 else 0.0
+        found.append((minute + late, frame))
+    found.append((minutes + 60, Control("m", "end", T0, "t", EndOfSource("plc", T0 + 60_000 * minutes))))
+    return [message for _, message in sorted(found, key=lambda one: one[0])]
+
+
+def flags(messages: list[Frame | Control], arrive_in_ms: int, seconds: int = SECONDS) -> list[Anomaly]:
+    """What stands in the end when the whole log, of so many seconds, arrives in so long."""
+    start, step = T0 + 1000 * seconds, arrive_in_ms / len(messages)
     records = [Record(start + int(place * step), message) for place, message in enumerate(messages)]
     found = replay.run(records, EngineSettings(retention_ms=1_200_000))
     return [replace(flag, known_at=0) for flag in replay.current(found.anomalies)]
@@ -90,6 +132,16 @@ def test_a_backlog_is_judged_like_a_live_log(seed: int) -> None:
     assert flags(messages, 0) == live
     assert flags(messages, 30_000) == live
     assert live
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_backlog_of_hours_is_judged_like_a_live_log(seed: int) -> None:
+    messages = worked(seed)
+    live = flags(messages, 3_600_000 * HOURS, 3600 * HOURS)
+    assert flags(messages, 0, 3600 * HOURS) == live
+    assert flags(messages, 300_000, 3600 * HOURS) == live
+    assert {flag.kind for flag in live} >= {"spc", "cycle", "relation"}
+    assert {flag.signal for flag in live if flag.kind == "spc"} == {"d", "e"}
 
 
 def test_these_logs_raise_flags_of_many_kinds() -> None:
