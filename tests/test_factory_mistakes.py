@@ -106,7 +106,7 @@ MEANING: Cases = {
     "unknown_as as an adjective": (PLANT + "defaults: {unknown_as: excluded}\n", 6, "'excluded'", "mean `exclude`"),
     "limits as min and max": (MACHINE + "    signals:\n      load: {min: 0}\n", 7, "unknown key 'min'", "learn, low"),
     "chart of another school": (
-        MACHINE + "    signals:\n      load: {spc: shewhart}\n", 7, "'shewhart' is unknown", "nelson, western_electric"),
+        MACHINE + "    signals:\n      load: {spc: shewhart}\n", 7, "'shewhart' is unknown", "nelson, western"),
     "spacing without a chart": (
         MACHINE + "    signals:\n      load: {spc_every_s: 60}\n", 7, "`spc_every_s` without", "write `spc: nelson`"),
     "points of half a minute": (
