@@ -170,7 +170,7 @@ def healthy(machines: int, hours: int, show: bool) -> None:
         name = "a plant whose load varies" if loaded else "the simulated plant"
         print(f"{name}, healthy, {machines} machines x {hours} h: {kinds.total()} flags {dict(kinds)}; {seconds:.0f} s")
         for flag in flags if show else ():
-            print("  ", flag.machine, flag.message)
+            print(f"  {flag.score:.2f} {flag.machine} {flag.kind}: {flag.message}")
 
 
 LENGTHS = {"slow": 3 * HOUR, "no parts": HOUR, "no run": HOUR, "gain": 2 * HOUR, "offset": 2 * HOUR}
@@ -196,7 +196,8 @@ def planted(machines: int, hours: int, show: bool) -> None:
         print(f"{kind}, {length // MINUTE} min: found on {len(found)} of {len(faults)} machines;", end=" ")
         print(f"{len(flags) - len(near)} flags elsewhere", flush=True)
         for flag in flags if show else ():
-            print("  ", "near" if flag in near else "ELSE", flag.machine, flag.message)
+            where = "near" if flag in near else "elsewhere"
+            print(f"  {where} {flag.score:.2f} {flag.machine} {flag.kind}: {flag.message}")
 
 
 def speed() -> None:

@@ -14,12 +14,13 @@ from pipeline.core.stretches import MINUTE_MS, Key, Said, Stretch, Stretches
 SIGNALS = 24  # signals looked at together: the first ones that were sent while running, of one minute by name
 WARMTHS = (5.0, 20.0, 60.0)  # minutes: how much it ran lately explains what warms up, and is never itself at fault
 MEMORY, MEAN_MEMORY = 3000.0, 120.0  # minutes of running: of the relation; of the levels about which it holds
-LEARNED, SETTLED = 240, 30  # minutes of running before anything is judged; after another product, or maintenance
+LEARNED, SETTLED = 240, 45  # minutes of running before anything is judged; after another product, or maintenance
 YOUNG = 10  # minutes after which levels are good enough to learn the relation about them
 SMOOTH = 8.0  # minutes over which departures are averaged
 CLIP = 12.0  # a minute counts for so many scales at most
 SMALLEST = 0.15  # usual size of an averaged departure, at least [scales of the regression]
 FAR, FAR_LEAST = 6.0, 1.5  # flagged: so many times the usual size, and at least so many scales of the regression
+YOUTH = 600.0  # minutes of running at which the thresholds are half as high again; at first they are doubled
 HABIT, HABIT_MEMORY = 1.4, 2000.0  # flagged beyond so many times the largest of late; it fades over so many minutes
 ALONG = 0.6  # another signal is named too when it is this share as far off
 HELD_MS = 60 * MINUTE_MS
@@ -127,8 +128,9 @@ class Relation:
         """Flags, and the weight with which the minute is to be learned."""
         count = len(self._names)
         size = np.abs(self._e[:count])
-        limit = np.maximum(np.maximum(FAR * np.maximum(self._scale[:count], SMALLEST), FAR_LEAST),
-                           HABIT * self._peak[:count])  # fmt: skip
+        youth = 1.0 + YOUTH / (YOUTH + self._learned)
+        far = youth * np.maximum(FAR * np.maximum(self._scale[:count], SMALLEST), FAR_LEAST)
+        limit = np.maximum(far, HABIT * self._peak[:count])
         if self._learned < LEARNED or self._level_minutes < SETTLED:
             return [], 1.0
         surprise = np.where(np.isnan(z[:count]), 0.0, size / limit)
