@@ -15,6 +15,8 @@ from pipeline.core.history import History
 from pipeline.core.model import SignalBlock
 from pipeline.core.stretches import MINUTE_MS
 
+SIGNALS = 2000  # signals summed per machine before it is known which are wanted
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -110,7 +112,7 @@ class Sums:
         """Add samples in order of time; of `names` only (None: of all signals)."""
         if self._plan is None or self._plan[0] != block.names or self._plan[1] != names:
             for name in block.names:
-                if name not in self._rows and (names is None or name in names):
+                if name not in self._rows and (name in names if names is not None else len(self._rows) < SIGNALS):
                     self._rows[name] = len(self._rows)
             rows = np.array([self._rows.get(name, -1) for name in block.names], dtype=np.int64)
             self._plan = (list(block.names), names, rows)

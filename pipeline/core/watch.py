@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.core.cycle import Cycles
 from pipeline.core.history import History
-from pipeline.core.minutes import Sums, minute_of
+from pipeline.core.minutes import SIGNALS, Sums, minute_of
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 from pipeline.core.relation import Relation
 from pipeline.core.spc import Charts
@@ -42,11 +42,8 @@ class Watch:
         if self._relation.full:
             wanted = frozenset(self._relation.names) | {signal.name for signal in asked}
         self._sums.add(block, wanted)
-        if block.units:
-            self._units.update(
-                (name, unit) for name, unit in zip(block.names, block.units, strict=True)
-                if unit and (wanted is None or name in wanted)
-            )  # fmt: skip
+        if block.units and len(self._units) < SIGNALS:
+            self._units.update({name: unit for name, unit in zip(block.names, block.units, strict=True) if unit})
         if singles:
             for row, name in enumerate(block.names):
                 if name in singles:
@@ -62,7 +59,9 @@ class Watch:
             flags += self._minute(self._sums.minute, history)
         if self._relation.full:
             known = self._known[1] if self._known else []
-            self._sums.keep_only(frozenset(self._relation.names) | {signal.name for signal in known})
+            names = frozenset(self._relation.names) | {signal.name for signal in known}
+            self._sums.keep_only(names)
+            self._units = {name: unit for name, unit in self._units.items() if name in names}
         return flags
 
     def _minute(self, start: int, history: History) -> list[Anomaly]:
