@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core import detector_flags as flags
 from pipeline.core import detector_layout as lay
 from pipeline.core import detector_models as models
+from pipeline.core import detector_outliers as outliers
 from pipeline.core.detector_layout import Floats, clipped, compiled, entry
 
 USUAL = 3.0  # scales on either side of the level that a flag names as usual for single samples
@@ -75,13 +76,14 @@ def over(f: Floats, p: Floats, away: float, at: float) -> bool:
 
 @compiled
 def judge(
-    f: Floats, p: Floats, single: float, away: float, x: float, at: float, level: float, scale: float, row: int,
-    reports: Floats, n: int,
+    f: Floats, p: Floats, single: float, noise: float, away: float, x: float, at: float, level: float, scale: float,
+    row: int, reports: Floats, n: int,
 ) -> tuple[float, int]:  # fmt: skip
     """Score of one sample (0.5 is the threshold) and the learned flag: single samples are spikes until they last."""
-    fast = abs(f[lay.FAST]) / max(p[lay.FAST_EFFECT], p[lay.SHIFT_SCALES] * f[lay.FAST_SCALE])
-    slow = abs(f[lay.SLOW]) / max(p[lay.SLOW_EFFECT], p[lay.SHIFT_SCALES] * f[lay.SLOW_SCALE])
+    fast, slow, noise = outliers.means(f, p, noise)
     mean = max(fast, slow) if abs(f[lay.FAST]) >= 0.5 * p[lay.SLOW_EFFECT] else 0.0  # the slow mean alone is an echo
+    swings = noise > mean
+    mean = max(mean, noise)
     tail = usual_peak(f, p, max(single, mean), at)
     single, mean = single / tail, mean / tail
     score = score_of(max(single, mean))
@@ -99,7 +101,9 @@ def judge(
             kind = 0.0
         if kind == lay.NONE:
             kind = float(lay.DRIFT) if at - first >= p[lay.DRIFT_MS] else float(lay.SHIFT)
-        if mean > single:  # then the mean that gave it away is what is unusual
+            if swings and mean >= 1.0:
+                kind = float(lay.NOISE)
+        if mean > single and not swings:  # then the mean that gave it away is what is unusual
             wide = p[lay.FAST_EFFECT] if fast >= slow else p[lay.SLOW_EFFECT]
             x = level + (f[lay.FAST] if fast >= slow else f[lay.SLOW]) * scale
         else:
@@ -125,7 +129,7 @@ def learned(
     """Judge a sample by what was learned before it, then learn it. NaN as score: still warming up."""
     step = max(f[lay.STEP], 1.0)
     memory = max(p[lay.MEMORY_SAMPLES], p[lay.MEMORY_MS] / step)
-    score = math.nan
+    score, wild = math.nan, False
     quantum = 0.5 * f[lay.QUANTUM] if f[lay.QUANTUM] < lay.BIG else 0.0
     floor = max(p[lay.FLOOR] * f[lay.ALL_SCALE], quantum)
     if entered:
@@ -150,8 +154,10 @@ def learned(
                max(p[lay.SLOW_SAMPLES], p[lay.SLOW_MS] / step), at)  # fmt: skip
         f[lay.WARM] += 1.0
         if f[lay.WARM] >= p[lay.WARM_ALL]:
-            single = max(abs(z), min(near, 100.0) if abs(z) > 1.0 else 0.0) / p[lay.P_SPIKE]
-            score, n = judge(f, p, single, abs(z), x, at, level, scale, row, reports, n)
+            single = outliers.single(f, c, p, x, z, x - level, min(near, 100.0))
+            noise = outliers.rough(f, p, z, max(p[lay.SLOW_SAMPLES], p[lay.SLOW_MS] / step))
+            score, n = judge(f, p, single, noise, abs(z), x, at, level, scale, row, reports, n)
+            wild = single >= 1.0
     if f[lay.LEARNED_FLAG + lay.KIND] >= lay.SHIFT:
         c[lay.FLAGGED] += 1.0
         if c[lay.FLAGGED] >= max(p[lay.ACCEPT_SAMPLES], p[lay.ACCEPT_AT_LEAST_MS] / step) and (
@@ -160,6 +166,8 @@ def learned(
             n = flags.close_flag(f, lay.LEARNED_FLAG, row, at, reports, n)
             c[:], g[:], f[lay.FAST], f[lay.SLOW], f[lay.SIDE], f[lay.BAD] = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     elif not stuck:
+        if c[lay.SEEN] >= 20.0:
+            outliers.learn_most(f, p, x, x - level, min(at - f[lay.AT], 4.0 * step), wild)
         models.learn_all(f, c, g, p, x, at, base, memory, wears, floor, lag_known)
     f[lay.LOCAL] += 0.3 * clipped(x - f[lay.LOCAL], max(4.0 * c[lay.SPREAD], 0.1 * scale))
     return score, n
@@ -171,6 +179,7 @@ def step_time(f: Floats, at: float) -> None:
     passed = at - f[lay.AT]
     if f[lay.STEP] == 0.0:
         f[lay.STEP] = max(passed, 1.0)
+    f[lay.UNEVEN] += 0.02 * (min(abs(passed - f[lay.STEP]) / f[lay.STEP], 1.0) - f[lay.UNEVEN])
     f[lay.STEP] += 0.02 * (min(max(passed, 1.0), 4.0 * f[lay.STEP]) - f[lay.STEP])
 
 
@@ -246,6 +255,8 @@ def run(
         f, now = signals[row], float(at[i])
         n = end_quiet(f, p, row, now, reports, n)  # a flag that ended in a pause is not taken up again after it
         if abs(x) < lay.BIG:
+            if outliers.dropped_out(f, p, x, now):
+                continue
             score, n = sample(f, configs[k], p, x, now, base, renewing, live, wears, row, reports, n)
             if scores.shape[0] > 0:
                 scores[k, i] = once(f, p, score)

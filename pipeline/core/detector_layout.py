@@ -23,9 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
     ONSET, SIDE, BAD, BAD_FIRST, BAD_SCORE, BAD_VALUE, BAD_LEVEL, BAD_SCALE, LAST_BAD, HOLD_FIRST, HOLD, EVIDENCE,
     USUAL_EVIDENCE, MISSED, USUAL_MISSED, OFFSET, OFFSET_SEEN, RENEWED, LAGGED, PLAIN_ERROR, LAG_ERROR, PIECE,
     PIECE_SUM, PIECE_FROM, PIECE_BASE, PIECE_BEFORE, X_SPREAD, X_CHANGE, PULL, LAG_OFFSET, LAG_OFFSET_SEEN, COMPARED,
-    PEAK, PEAK_NOW, PEAK_AT, REFRACTORY, LAST_RUN,
-) = range(52)  # fmt: skip
-SIGNAL_FIELDS = 52
+    PEAK, PEAK_NOW, PEAK_AT, REFRACTORY, LAST_RUN, ALL_HIGH, ALL_LOW, ALL_JUMP, ROUGH, ROUGH_MEAN, ROUGH_SCALE, NEAREST,
+    ZEROS, DROPS, DROP_FIRST, DROP_AT, UNEVEN,
+    FURTHEST, MOST_FAST, MOST_SLOW, MOST_ROUGH,
+) = range(68)  # fmt: skip
+SIGNAL_FIELDS = 68
 # Fields of a flag; four flags can be open on one signal.
 KIND, FIRST, LAST, SCORE, VALUE, EXPECTED, LOW, HIGH, DUE, SAID = range(10)
 FLAG_FIELDS = 10
@@ -42,7 +44,7 @@ LAG_FIELDS = 3
 LAGS_FROM = CONTEXTS_FROM + 2 * CONTEXTS * CONTEXT_FIELDS
 FIELDS = LAGS_FROM + CONTEXTS * LAG_FIELDS
 # Kinds of flags.
-NONE, SPIKE, SHIFT, DRIFT, LIMIT, FLATLINE, GAP = range(7)
+NONE, SPIKE, SHIFT, DRIFT, LIMIT, FLATLINE, GAP, NOISE = range(8)
 # Columns of a report.
 ROW, WHEN, CLOSED, R_KIND, R_FIRST, R_LAST, R_SCORE, R_VALUE, R_EXPECTED, R_LOW, R_HIGH = range(11)
 REPORT_FIELDS = 11
@@ -93,6 +95,16 @@ PARAMETERS = {
     "offset_pieces": 360.0,
     "accept_at_least_ms": 1200e3,
     "change_ms": 1800e3,
+    "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
+    "uneven_from": 0.5,  # share by which times between readings differ, from which it reports on change
+    "beyond_mean": 1.2,  # the same for means and swings
+    "beyond_jump": 1.2,  # ... and for what differs from the last few samples
+    "wild": 0.5,  # share by which what was too far moves the furthest that is known
+    "wild_mean": 1.0,
+    "forget_ms": 24 * 3600e3,  # of sampled time, after which the furthest is forgotten
+    "noise_effect": 1.0,  # how much more than usual a signal has to swing
+    "drops_told": 5.0,  # readings of 0 for a moment after which they are told, once
+    "drops_within": 100.0,  # readings from one to the next; after more it begins anew
 }
 NAMES = tuple(PARAMETERS)
 (
@@ -100,7 +112,8 @@ NAMES = tuple(PARAMETERS)
     SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
-    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS,
+    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, BEYOND,
+    UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN, FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e100  # a number beyond it is none
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.core import detector_layout as lay
+from pipeline.core import detector_outliers as outliers
 from pipeline.core.detector_layout import Floats, clipped, compiled
 
 
@@ -154,6 +155,7 @@ def learn_all(
         a = 1.0 / min(f[lay.WARM], memory)
         f[lay.FAST_SCALE] += a * trust * (min(1.2533 * abs(f[lay.FAST]), 1.0) - f[lay.FAST_SCALE])
         f[lay.SLOW_SCALE] += a * trust * (min(1.2533 * abs(f[lay.SLOW]), 1.0) - f[lay.SLOW_SCALE])
+        outliers.learn_rough(f, a * trust)
     if lag_known:
         f[lay.COMPARED] += 1.0
         a = 1.0 / min(f[lay.COMPARED], max(p[lay.OFFSET_SAMPLES], p[lay.OFFSET_MS] / max(f[lay.STEP], 1.0)))

@@ -14,10 +14,10 @@ from pipeline.core import detector_layout as lay
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 
 DETECTOR = "default"
-VERSION = 1
+VERSION = 2
 CONTEXTS = lay.CONTEXTS  # (state, product) pairs remembered per machine; the one longest unused makes room
 SIGNALS = 2000  # signals watched per machine; more are stored but not judged
-KINDS = ("", "spike", "shift", "drift", "limit", "flatline", "gap")
+KINDS = ("", "spike", "shift", "drift", "limit", "flatline", "gap", "noise")
 FLAG_OF = {
     lay.LIMIT: lay.LIMIT_FLAG, lay.FLATLINE: lay.FLAT_FLAG, lay.GAP: lay.GAP_FLAG,
 }  # fmt: skip
