@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "status": "show every part of the local stack, its health and its lag",
     "stop": "stop the local stack and everything that runs on it",
     "simulate": "produce the telemetry of a seeded plant, whose truth is known",
+    "init": "ask six questions and write a first factory.yaml and mapping files",
     "produce": "produce the telemetry of real machines through an adapter",
     "worker": "run a Faust worker: telemetry in, OEE and anomaly flags out",
     "sink": "write telemetry and results into the store",
