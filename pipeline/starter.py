@@ -30,7 +30,7 @@ CONTEXT = {
 STATES = (  # the first that fits wins
     ("planned_stop", "planned|break|pause"), ("maintenance", "maint|service"), ("setup", "setup|changeover|setting"),
     ("fault", "fault|alarm|error|fail|emergency|estop|abort|breakdown"), ("starved", "starv|nomaterial|suspend"),
-    ("blocked", "block|full"), ("stopped", "stop|halt|hold|held|interrupt|feedhold"),
+    ("blocked", "block|full"), ("stopped", "stop|jam|halt|hold|held|interrupt|feedhold"),
     ("running", "run|active|auto|exec|produc|work|busy|^on$|^1$"), ("idle", "idle|ready|standby|wait|complete|^0$"),
     ("off", "off|powerdown"),
 )  # fmt: skip
