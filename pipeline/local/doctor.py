@@ -32,6 +32,7 @@ ASK_S = 3.0
 ANSWER_S = 10.0
 DISK_WARNING_MB, DISK_FAULT_MB = 5_000, 500
 CLOCK_WARNING_MS, CLOCK_FAULT_MS = 1_000, 10_000
+ENTER = stat.S_IXGRP | stat.S_IXOTH  # a folder that others cannot enter closes whatever is in it
 BEHIND = 100_000  # records of lag that are worth a word
 UP = "start it: `openoee up`"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -133,7 +134,7 @@ def _secrets(settings: Settings) -> Iterator[Check]:
     if missing:
         yield Check("secrets", FAULT, f"{missing[0]} is not there", "write the password into it, or change the setting")
     there = dict.fromkeys(path.resolve() for path in files if path.exists())
-    loose = [path for path in there if stat.S_IMODE(path.stat().st_mode) & 0o077]
+    loose = [path for path in there if path.stat().st_mode & 0o077 and path.parent.stat().st_mode & ENTER]
     if loose:
         names = ", ".join(str(path) for path in loose[:3])
         yield Check("secrets", FAULT, f"others may read {len(loose)} of {len(there)}: {names}",
