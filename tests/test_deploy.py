@@ -39,7 +39,7 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 
 def test_every_part_of_the_line_is_there() -> None:
     assert set(COMPOSE) == {"name", "x-openoee", "x-once", "services", "volumes", "secrets"}
-    assert set(SERVICES) == {"kafka", "registry", "store", "worker", "sink"} | ONCE
+    assert set(SERVICES) == {"kafka", "registry", "store", "worker", "sink", "grafana"} | ONCE
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
@@ -62,6 +62,19 @@ def test_service_says_when_it_is_healthy(name: str) -> None:
     else:
         assert set(service["healthcheck"]) == HEALTH_KEYS
         assert service["restart"] == "unless-stopped"
+
+
+def test_grafana_is_provisioned_with_a_pinned_plugin_and_every_dashboard() -> None:
+    service = SERVICES["grafana"]
+    assert re.fullmatch(
+        r"grafana-clickhouse-datasource@\d+\.\d+\.\d+", service["environment"]["GF_PLUGINS_PREINSTALL_SYNC"]
+    )
+    mounted = {volume.split(":")[0] for volume in service["volumes"] if volume.startswith(".")}
+    assert mounted == {f"./{path.relative_to(DEPLOY)}" for path in (DEPLOY / "grafana").rglob("*") if path.is_file()}
+    [source] = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/openoee.yml").read_text())["datasources"]
+    assert source["jsonData"]["host"] in SERVICES
+    assert source["jsonData"]["username"] == SERVICES["store"]["environment"]["CLICKHOUSE_USER"]
+    assert source["secureJsonData"]["password"] == "$__file{/run/secrets/store}"
 
 
 @each_service

@@ -14,9 +14,11 @@ from pipeline.errors import OpenOeeError
 COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "demo": "run a simulated plant through the whole line and print its report",
     "up": "start the local stack: Kafka and the store (no Docker)",
+    "doctor": "look at everything that the line needs, and say what is wrong and what to do",
     "status": "show every part of the local stack, its health and its lag",
     "stop": "stop the local stack and everything that runs on it",
     "simulate": "produce the telemetry of a seeded plant, whose truth is known",
+    "init": "ask six questions and write a first factory.yaml and mapping files",
     "produce": "produce the telemetry of real machines through an adapter",
     "worker": "run a Faust worker: telemetry in, OEE and anomaly flags out",
     "sink": "write telemetry and results into the store",

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from pipeline.settings import load, options
 
 
-@click.command(epilog="Example:  openoee report --site lyon --from 2026-03-02T06:00 --to 2026-03-02T14:00")
+@click.command(
+    epilog="Examples:  openoee report --site lyon --from 2026-03-02T06:00 --to 2026-03-02T14:00   |   "
+    "openoee report --shift yesterday --format html --output yesterday.html"
+)
 @click.option("--site", default="", help="The site; default: the one that was heard of last.")
+@click.option("--shift", metavar="today|yesterday|DATE[/NAME]", help="A day's shifts, or one: 2026-03-02/early.")
 @click.option("--from", "start", help="From this instant on, as 2026-03-02T06:00 (UTC) or with an offset.")
 @click.option("--to", "end", help="Up to this instant; default: all that is known.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option("--format", "form", type=click.Choice(["terminal", "html", "csv", "json"]), default="terminal",
+              show_default=True, help="html: a page by itself; csv: one figure a row.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there.")
 @options("store", "store_user", "store_password_file", "database", "home")
-def command(site: str, start: str | None, end: str | None, as_json: bool, **flags: str | None) -> None:
-    """Print OEE, A, P and Q of machines and lines with their coverage, where the time went, and anomalies."""
+def command(
+    site: str, shift: str | None, start: str | None, end: str | None, form: str, as_json: bool, output: Path | None,
+    **flags: str | None,
+) -> None:  # fmt: skip
+    """Show OEE, A, P and Q of machines and lines with their coverage, where the time went, and anomalies."""
+    import time
     from datetime import UTC, datetime
 
     from pipeline import report
-    from pipeline.queries import instant
+    from pipeline.errors import UsageError
+    from pipeline.queries import ask, instant
+    from pipeline.reports import page, shifts, tidy
     from pipeline.store.client import Store
 
     def milliseconds(text: str | None) -> int | None:
@@ -26,8 +41,25 @@ def command(site: str, start: str | None, end: str | None, as_json: bool, **flag
             return None
         return round(datetime.fromisoformat(instant(text)).replace(tzinfo=UTC).timestamp() * 1000)
 
-    found = report.gather(Store(load(flags)), site, milliseconds(start), milliseconds(end))
-    if as_json:
-        click.echo(report.as_json(found))
+    store, first, last = Store(load(flags)), milliseconds(start), milliseconds(end)
+    if shift:
+        if start or end:
+            raise UsageError("either --shift, or --from and --to")
+        site = site or next((str(row["site"]) for row in ask(store, "seen").dicts()), "")
+        first, last = shifts.span(store, site, shift, time.time_ns() // 1_000_000)
+    found = report.gather(store, site, first, last)
+    form = "json" if as_json else form
+    if form == "terminal":
+        if output is None:
+            report.render(found, report.console())
+            return
+        from rich.console import Console
+
+        with output.open("w", encoding="utf-8") as file:
+            report.render(found, Console(file=file, width=240, highlight=False, color_system=None))
+        return
+    text = {"json": report.as_json, "html": page.as_html, "csv": tidy.as_csv}[form](found)
+    if output is None:
+        click.echo(text, nl=form == "json")
     else:
-        report.render(found, report.console())
+        output.write_text(text, encoding="utf-8")
