@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.history import History
+from pipeline.core.incidents import Incidents
 from pipeline.core.model import Anomaly, SignalBlock
 from pipeline.core.series import Run, Series
 
@@ -24,10 +25,11 @@ LONGEST_STEP_MS = 60_000
 class Scorer:
     """Holds samples until the watermark has passed them, then scores them once, in order, in their context."""
 
-    __slots__ = ("detectors", "scored_at", "until", "waiting")
+    __slots__ = ("detectors", "incidents", "scored_at", "until", "waiting")
 
     def __init__(self) -> None:
         self.detectors = MachineDetectors()
+        self.incidents = Incidents()
         self.until = 0  # samples before it have been scored
         self.scored_at = 0  # arrival of the record that made it so
         self.waiting: list[tuple[str, int, int, SignalBlock]] = []
@@ -101,7 +103,7 @@ class Scorer:
             ]
             for source, epoch, sequence, block in self.waiting
         ]
-        return [self.until, waiting, self.detectors.pack(), self.scored_at]
+        return [self.until, waiting, self.detectors.pack(), self.scored_at, self.incidents.pack()]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Scorer:
@@ -113,6 +115,8 @@ class Scorer:
             scorer.waiting.append((source, epoch, sequence, SignalBlock(times, list(names), matrix, list(units))))
         scorer.detectors = MachineDetectors.unpack(packed[2])
         scorer.scored_at = packed[3] if len(packed) > 3 else 0  # older versions ran them at every step
+        if len(packed) > 4:  # before there were incidents, flags were all that there was
+            scorer.incidents = Incidents.unpack(packed[4])
         return scorer
 
 
