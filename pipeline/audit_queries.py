@@ -93,12 +93,13 @@ INTERVALS = Compared(
     in_sql="(end IS NULL OR end > start)", in_rows=_intervals_in_force, kept="keep_minutes_days",
 )  # fmt: skip
 ANOMALIES = Compared("anomalies", "anomalies", "first", ("machine", "signal", "kind", "first"), version="known_at")
+INCIDENTS = Compared("incidents", "incidents", "opened", ("machine", "opened"), version="known_at")
 LETTERS = Compared(
     "dead letters", "dead_letters", "arrived", ("topic", "partition", "offset", "reason"), place="partition",
     left_out=("machine", "detail"), hashed=("key", "value"),
 )  # fmt: skip
 SAID = (SAMPLES, EVENTS, COUNTS)  # what the machines said; the rest is computed from it
-COMPUTED = (FACTS, REVISIONS, INTERVALS, ANOMALIES, LETTERS)
+COMPUTED = (FACTS, REVISIONS, INTERVALS, ANOMALIES, INCIDENTS, LETTERS)
 BY_TABLE = {one.table: one for one in (*SAID, *COMPUTED)}
 
 

@@ -11,34 +11,28 @@ import io
 import logging
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from operator import attrgetter, itemgetter
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from pipeline import schemas
+from pipeline.control_rows import Row, control, control_row, flat
 from pipeline.core.model import (
     Anomaly,
-    CalendarException,
-    CalendarLevel,
     Context,
     Control,
-    Correction,
     CountReading,
     DeadLetter,
-    EndOfSource,
     Frame,
+    Incident,
     Interval,
-    MachineConfig,
     MachineEvent,
     OeeFact,
-    Shift,
     SignalBlock,
-    SignalConfig,
     StateChange,
-    Tick,
 )
 from pipeline.errors import ParkError, RegistryUnavailable, UndecodableRecord, UnknownSchema
 from pipeline.frame_reader import FINGERPRINT, FrameReader
@@ -50,7 +44,6 @@ from pipeline.limits import (
     check_name,
     check_number,
     check_offsets,
-    check_size,
     invalid,
 )
 from pipeline.registry import Lookup, compare
@@ -84,8 +77,20 @@ class FactoryFile:
     text: str
 
 
-Message = Frame | Control | OeeFact | Interval | Anomaly | DeadLetter | StateRecord | FactoryFile
-Row = dict[str, Any]
+@dataclass(slots=True)
+class Notice:
+    """What became of a message about an incident (avro/notice.avsc). Times in ms."""
+
+    incident: str
+    machine: str
+    what: str
+    outcome: str
+    status: int
+    attempts: int
+    at: int
+
+
+Message = Frame | Control | OeeFact | Interval | Anomaly | Incident | DeadLetter | StateRecord | FactoryFile | Notice
 
 
 # From and to the rows that fastavro speaks
@@ -133,101 +138,16 @@ def _check_frame(frame: Frame) -> None:
             check_number("count", number)
 
 
-def _flat(kind: type) -> tuple[Callable[[Any], Row], Callable[[Row], Any]]:
-    """Converters of a dataclass whose fields are the record's."""
-    names = [field.name for field in fields(kind)]
-    if len(names) == 1:
-        only = names[0]
-        return lambda value: {only: getattr(value, only)}, lambda row: kind(row[only])
-    read, pick = attrgetter(*names), itemgetter(*names)
-    return lambda value: dict(zip(names, read(value), strict=True)), lambda row: kind(*pick(row))
-
-
-_correction_row, _correction = _flat(Correction)
-_shift_row, _shift = _flat(Shift)
-_signal_row, _signal = _flat(SignalConfig)
-_config_row, _config_plain = _flat(MachineConfig)
-
-
-def _spans_row(spans: tuple[tuple[int, int], ...]) -> list[Row]:
-    return [{"start": start, "end": end} for start, end in spans]
-
-
-def _calendar_row(level: MachineConfig | CalendarLevel | CalendarException) -> Row:
-    """The fields of a calendar, of those that this record has."""
-    row: Row = {name: [_shift_row(shift) for shift in getattr(level, name)] for name in ("shifts", "breaks")}
-    if not isinstance(level, CalendarException):
-        row |= {"planned_down": _spans_row(level.planned_down), "closed": list(level.closed)}
-        row["exceptions"] = [{"first": one.first, "last": one.last, **_calendar_row(one)} for one in level.exceptions]
-    return row
-
-
-def _calendar(row: Row) -> Row:
-    def shifts(rows: list[Row]) -> tuple[Shift, ...]:
-        return tuple(Shift(part["name"], part["start"], part["end"], tuple(part["days"])) for part in rows)
-
-    found: Row = {name: shifts(row[name]) for name in ("shifts", "breaks")}
-    if "exceptions" in row:
-        found["planned_down"] = tuple((span["start"], span["end"]) for span in row["planned_down"])
-        found["closed"] = tuple(row["closed"])
-        found["exceptions"] = tuple(
-            CalendarException(one["first"], one["last"], **_calendar(one)) for one in row["exceptions"]
-        )
-    return found
-
-
-def _machine_config_row(config: MachineConfig) -> Row:
-    row = _config_row(config) | _calendar_row(config)
-    row["signals"] = [_signal_row(signal) for signal in config.signals]
-    row["above"] = [{"level": one.level, "always": one.always, **_calendar_row(one)} for one in config.above]
-    return row | {name: dict(getattr(config, name)) for name in ("ideal_cycle_us", "units_per_cycle")}
-
-
-def _machine_config(row: Row) -> MachineConfig:
-    parts = {
-        "signals": tuple(_signal(signal) for signal in row["signals"]),
-        "above": tuple(CalendarLevel(one["level"], one["always"], **_calendar(one)) for one in row["above"]),
-    }
-    config: MachineConfig = _config_plain({**row, **_calendar(row), **parts})
-    return config
-
-
-_BODIES: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
-    "org.openoee.MachineConfig": (MachineConfig, _machine_config_row, _machine_config),
-    "org.openoee.Correction": (Correction, _correction_row, _correction),
-    "org.openoee.Tick": (Tick, *_flat(Tick)),
-    "org.openoee.EndOfSource": (EndOfSource, *_flat(EndOfSource)),
-}
-_BODY_NAMES = {kind: name for name, (kind, _, _) in _BODIES.items()}
-
-
-def _control_row(control: Control) -> Row:
-    check_name("machine name", control.machine)
-    name = _BODY_NAMES[type(control.body)]
-    body = (name, _BODIES[name][1](control.body))
-    check_size((control.id, control.by, body[1]))
-    return {"machine": control.machine, "id": control.id, "issued": control.issued, "by": control.by, "body": body}
-
-
-def _control(row: Row) -> Control:
-    check_name("machine name", row["machine"])
-    name, body = row["body"]
-    check_number("time", row["issued"])
-    check_size((row["id"], row["by"], body))
-    for number in body.values():
-        if type(number) is int:
-            check_number("number", number)
-    return Control(row["machine"], row["id"], row["issued"], row["by"], _BODIES[name][2](body))
-
-
 _RECORDS: dict[str, tuple[type, Callable[[Any], Row], Callable[[Row], Any]]] = {
-    "Control": (Control, _control_row, _control),
-    "OeeFact": (OeeFact, *_flat(OeeFact)),
-    "Interval": (Interval, *_flat(Interval)),
-    "Anomaly": (Anomaly, *_flat(Anomaly)),
-    "DeadLetter": (DeadLetter, *_flat(DeadLetter)),
-    "State": (StateRecord, *_flat(StateRecord)),
-    "FactoryFile": (FactoryFile, *_flat(FactoryFile)),
+    "Control": (Control, control_row, control),
+    "OeeFact": (OeeFact, *flat(OeeFact)),
+    "Interval": (Interval, *flat(Interval)),
+    "Anomaly": (Anomaly, *flat(Anomaly)),
+    "DeadLetter": (DeadLetter, *flat(DeadLetter)),
+    "State": (StateRecord, *flat(StateRecord)),
+    "FactoryFile": (FactoryFile, *flat(FactoryFile)),
+    "Incident": (Incident, *flat(Incident)),
+    "Notice": (Notice, *flat(Notice)),
 }
 
 
@@ -251,7 +171,7 @@ class Codec:
         for name, (kind, to_row, _) in _RECORDS.items():
             self._writers[kind] = (_HEADER.pack(0, newest[name].id), self._own[name], to_row)
         self._rows: dict[type, RowWriter] = {
-            kind: RowWriter(self._writers[kind][1]) for kind in (OeeFact, Interval, Anomaly)
+            kind: RowWriter(self._writers[kind][1]) for kind in (OeeFact, Interval, Anomaly, Incident)
         }
         self._frame_header = _HEADER.pack(0, newest["Frame"].id)
         self.frame_headers = frozenset(_HEADER.pack(0, v.id) for v in schemas.bundle() if v.fingerprint == FINGERPRINT)

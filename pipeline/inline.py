@@ -33,7 +33,9 @@ def _store(store: Store, settings: Settings, batch: list[Record], emitted: Emitt
     rows, touched = Rows(settings.engine().max_future_ms), Touched()
     for record in batch:
         rows.add(record.arrived, record.message)
-    results: list[Message] = [*emitted.facts, *emitted.intervals, *emitted.anomalies, *emitted.dead_letters]
+    results: list[Message] = [
+        *emitted.facts, *emitted.intervals, *emitted.anomalies, *emitted.incidents, *emitted.dead_letters,
+    ]  # fmt: skip
     for result in results:
         rows.add(0, result)
         touched.add(result)

@@ -82,6 +82,7 @@ TABLE: tuple[Measure, ...] = (
             "OEE facts sent: provisional, final, or restated (a final one that late data or a correction changed)"),
     Measure("openoee_worker_intervals_total", "counter", (), "rows", _W, "state intervals sent, every revision"),
     Measure("openoee_worker_anomalies_total", "counter", (), "rows", _W, "anomaly flags sent"),
+    Measure("openoee_worker_incidents_total", "counter", (), "rows", _W, "incidents sent, every version"),
     Measure("openoee_worker_dead_letters_total", "counter", ("reason",), "dead letters", _W,
             "records, or entries of them, that could not be used"),
     Measure("openoee_worker_ticks_total", "counter", (), "records", _W, "ticks sent for machines that are silent"),

@@ -35,6 +35,7 @@ class Counts:
     facts: Counter[str] = field(default_factory=Counter)  # by status
     intervals: int = 0
     anomalies: int = 0
+    incidents: int = 0
     dead_letters: Counter[str] = field(default_factory=Counter)  # by reason
     ticks: int = 0
     snapshots: int = 0
@@ -137,11 +138,13 @@ class Partition:
         out = [Outgoing("oee", fact.machine.encode(), encode(fact)) for fact in emitted.facts]
         out += [Outgoing("intervals", row.machine.encode(), encode(row)) for row in emitted.intervals]
         out += [Outgoing("anomalies", row.machine.encode(), encode(row)) for row in emitted.anomalies]
+        out += [Outgoing("incidents", row.machine.encode(), encode(row)) for row in emitted.incidents]
         out += [Outgoing("dead-letters", letter.key or b"", encode(letter)) for letter in emitted.dead_letters]
         counts = self._counts
         counts.facts.update(map(attrgetter("status"), emitted.facts))
         counts.intervals += len(emitted.intervals)
         counts.anomalies += len(emitted.anomalies)
+        counts.incidents += len(emitted.incidents)
         counts.dead_letters.update(map(attrgetter("reason"), emitted.dead_letters))
         return out
 

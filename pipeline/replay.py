@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from pipeline.core.admission import extents
 from pipeline.core.engine import Engine, EngineSettings
-from pipeline.core.model import Anomaly, Control, Emitted, EndOfSource, Frame, Interval, OeeFact, Record, Tick
+from pipeline.core.model import Anomaly, Control, Emitted, EndOfSource, Frame, Incident, Interval, OeeFact, Record, Tick
 
-Row = TypeVar("Row", OeeFact, Interval, Anomaly)
+Row = TypeVar("Row", OeeFact, Interval, Anomaly, Incident)
 
 
 def run(messages: Iterable[Frame | Control | Record], settings: EngineSettings, chunk: int = 500) -> Emitted:
@@ -25,6 +25,7 @@ def run(messages: Iterable[Frame | Control | Record], settings: EngineSettings, 
         emitted.facts += made.facts
         emitted.intervals += made.intervals
         emitted.anomalies += made.anomalies
+        emitted.incidents += made.incidents
         emitted.dead_letters += made.dead_letters
     return emitted
 
@@ -53,12 +54,14 @@ def chunked(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
         yield part
 
 
-def key(row: OeeFact | Interval | Anomaly) -> Hashable:
+def key(row: OeeFact | Interval | Anomaly | Incident) -> Hashable:
     """What makes a row the same row in a later version."""
     if isinstance(row, OeeFact):
         return row.machine, row.window_start, row.segment_start
     if isinstance(row, Interval):
         return row.machine, row.start
+    if isinstance(row, Incident):
+        return row.machine, row.opened
     return row.machine, row.signal, row.kind, row.first
 
 
@@ -72,7 +75,7 @@ def current(rows: Iterable[Row]) -> list[Row]:
     return [row for _, row in sorted(newest.items()) if not _removed(row)]
 
 
-def _removed(row: OeeFact | Interval | Anomaly) -> bool:
+def _removed(row: OeeFact | Interval | Anomaly | Incident) -> bool:
     if isinstance(row, OeeFact):
         return row.segment_start == row.segment_end
     return isinstance(row, Interval) and row.start == row.end

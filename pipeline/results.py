@@ -160,4 +160,4 @@ class Results:
             )
 
 
-_TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "state")
+_TOPICS = ("telemetry", "oee", "intervals", "anomalies", "incidents", "dead-letters", "state")

@@ -21,8 +21,10 @@ from pipeline.core.model import (
     DeadLetter,
     EndOfSource,
     Frame,
+    Incident,
     Interval,
     MachineConfig,
+    Mute,
     OeeFact,
 )
 from pipeline.errors import UndecodableRecord
@@ -41,7 +43,7 @@ _COMMON: dict[str, pa.DataType] = {
 }  # fmt: skip
 _TIMES = {
     "window_start", "window_end", "segment_start", "segment_end", "known_at", "start", "end", "stop", "first", "last",
-    "arrived",
+    "arrived", "opened", "closed", "acknowledged",
 }  # fmt: skip
 _DATES = {"shift_date", "local_date"}
 _SMALL = {"revision", "detector_version", "partition", "entries"}
@@ -85,6 +87,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         *((name, pa.int64()) for name in ("good", "reject", "rework", "ideal_cycle_us")),
         ("withdrawn", pa.bool_()), ("issued", TIME), ("issued_by", pa.string()),
     ]),
+    "mutes": pa.schema([
+        ("machine", pa.string()), ("id", pa.string()), ("until", TIME), ("signal", pa.string()), ("kind", pa.string()),
+        ("why", pa.string()), ("lifted", pa.bool_()), ("issued", TIME), ("issued_by", pa.string()),
+    ]),
     "orders": pa.schema([
         ("machine", pa.string()), ("order", pa.string()), ("ts", TIME), ("product", pa.string()),
         ("planned", pa.int64()),
@@ -101,11 +107,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "oee_facts": _schema(OeeFact),
     "intervals": _schema(Interval),
     "anomalies": _schema(Anomaly),
+    "incidents": _schema(Incident),
     "dead_letters": _schema(DeadLetter),
 }  # fmt: skip
 RESULTS: dict[type, tuple[str, ...]] = {
     OeeFact: ("oee_revisions", "oee_facts"), Interval: ("intervals",), Anomaly: ("anomalies",),
-    DeadLetter: ("dead_letters",),
+    Incident: ("incidents",), DeadLetter: ("dead_letters",),
 }  # fmt: skip
 _values: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     kind: attrgetter(*(field.name for field in fields(kind))) for kind in RESULTS
@@ -252,6 +259,11 @@ class Rows:
             self._plain["machines"].append(_machine(control, body))
         elif isinstance(body, Correction):
             self._plain["corrections"].append(_correction(control, body))
+        elif isinstance(body, Mute):
+            until, issued = (min(max(at, 0), LAST_MS) for at in (body.until, control.issued))
+            self._plain["mutes"].append((
+                control.machine, body.id, until, body.signal, body.kind, body.why, body.lifted, issued, control.by,
+            ))  # fmt: skip
         elif isinstance(body, EndOfSource):
             at = min(max(body.at, YEAR_2000), LAST_MS)
             events.append((control.machine, at, "end_of_source", "", body.source, "", False, control.id, 0, 0, 0))

@@ -24,6 +24,8 @@ FILES = {  # record -> its current schema, in the order in which ids are given
     "DeadLetter": "dead_letter.avsc",
     "State": "state.avsc",
     "FactoryFile": "factory_file.avsc",
+    "Incident": "incident.avsc",
+    "Notice": "notice.avsc",
 }
 
 

@@ -36,7 +36,7 @@ from pipeline.store import migrate
 from pipeline.store.client import Store
 from pipeline.store.hours import Touched
 
-TOPICS = ("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory")
+TOPICS = ("telemetry", "oee", "intervals", "anomalies", "incidents", "dead-letters", "factory")
 POLL_S = 0.2
 WATCH_S, LOOK_S = 5.0, 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0

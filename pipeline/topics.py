@@ -20,6 +20,7 @@ ANSWER_S = 15.0  # a broker that is silent for longer counts as away
 DAY_MS = 86_400_000
 WORKER_GROUP = "openoee-worker"  # full names: settings.topic(...)
 SINK_GROUP = "openoee-sink"
+NOTIFY_GROUP = "openoee-notify"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ TABLE: tuple[Topic, ...] = (
     Topic("oee", "machine", "facts per window segment, every revision"),
     Topic("intervals", "machine", "state intervals and stops, every revision"),
     Topic("anomalies", "machine", "anomaly flags"),
+    Topic("incidents", "machine", "anomaly flags that belong together, every version"),
     Topic("dead-letters", "as found", "records that could not be used, and why", keep_days=30, max_mib=8),
     Topic("state", "bucket", "snapshots with the offset they cover", policy="compact", max_mib=8, more=_OFTEN),
+    Topic("notices", "incident", "messages about incidents that were sent", policy="compact", keyed=False),
 )
 BY_NAME = {topic.name: topic for topic in TABLE}
 CHECKED = ("cleanup.policy", "message.timestamp.type")  # the rest is the operator's to choose

@@ -133,7 +133,7 @@ def _events(case: Case, site: str, put: Put) -> tuple[Result, list[Check]]:
     for record in played.log:
         put(record.message, record.arrived)
     made = played.emitted
-    for row in (*made.facts, *made.intervals, *made.anomalies, *made.dead_letters):
+    for row in (*made.facts, *made.intervals, *made.anomalies, *made.incidents, *made.dead_letters):
         put(row)
     rows, length = current(made.facts), window_ms(played.windows)
     result.unverified = [why for window in played.windows if (why := cuts_rows(window, length))]

@@ -75,7 +75,8 @@ class WorkerHealth:
         parts = self._held.parts.copy()
         for name, number in (
             ("records_total", counts.records), ("intervals_total", counts.intervals),
-            ("anomalies_total", counts.anomalies), ("ticks_total", counts.ticks), ("lost_records_total", counts.lost),
+            ("anomalies_total", counts.anomalies), ("incidents_total", counts.incidents),
+            ("ticks_total", counts.ticks), ("lost_records_total", counts.lost),
             ("read_again_total", counts.sought_back), ("detector_seconds_total", counts.detector_s),
             ("snapshot_bytes_total", counts.snapshot_bytes), ("partitions", len(parts)),
             ("machines", sum(len(part.engine.machines) for part in parts.values())),

@@ -38,7 +38,7 @@ from pipeline.rows import Rows
 
 T0 = 1_772_434_800_000  # 2026-03-02T07:00:00Z
 CODEC = Codec()
-KINDS = ("facts", "intervals", "anomalies", "dead_letters")
+KINDS = ("facts", "intervals", "anomalies", "incidents", "dead_letters")
 SETTINGS = EngineSettings(retention_ms=1_200_000)
 
 

@@ -14,7 +14,7 @@ from pipeline import kafka_clients
 from pipeline.codec import Codec, Message
 from pipeline.core.admission import extents
 from pipeline.core.engine import Engine
-from pipeline.core.model import Anomaly, Control, DeadLetter, Frame, Interval, OeeFact, Record
+from pipeline.core.model import Anomaly, Control, DeadLetter, Frame, Incident, Interval, OeeFact, Record
 from pipeline.core.seen import Seen
 from pipeline.errors import BrokerUnavailable, LogHole, ParkError
 from pipeline.rows import Rows, read
@@ -146,8 +146,8 @@ class Reading:
             rows.add(arrived, message)
         if self.computes:
             emitted = self._engine.fold([Record(arrived, message, self.partition, raw.offset())])
-            computed: tuple[OeeFact | Interval | Anomaly, ...] = (
-                *emitted.facts, *emitted.intervals, *emitted.anomalies,
+            computed: tuple[OeeFact | Interval | Anomaly | Incident, ...] = (
+                *emitted.facts, *emitted.intervals, *emitted.anomalies, *emitted.incidents,
             )  # fmt: skip
             for row in computed:
                 rows.add(arrived, row)

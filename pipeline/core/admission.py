@@ -148,3 +148,34 @@ def is_sensible(correction: Correction) -> bool:
 def _cut(block: SignalBlock, good: Callable[[int], bool]) -> SignalBlock:
     keep = np.fromiter((good(int(at)) for at in block.at), bool, len(block.at))
     return block if keep.all() else SignalBlock(block.at[keep], block.names, block.values[:, keep], block.units)
+
+
+def between(frame: Frame, first: int, last: int) -> Frame:
+    """What the frame says of [first, last)."""
+
+    def cut(entries: list[Any]) -> list[Any]:
+        return [entry for entry in entries if first <= entry.at < last]
+
+    blocks = []
+    for block in frame.signals:
+        low, high = (int(place) for place in block.at.searchsorted((first, last)))
+        if low < high:
+            blocks.append(SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units))
+    return replace(
+        frame, states=cut(frame.states), counts=cut(frame.counts), contexts=cut(frame.contexts),
+        events=cut(frame.events), signals=blocks,
+    )  # fmt: skip
+
+
+def entries_of(frame: Frame) -> list[Any]:
+    return [*frame.states, *frame.counts, *frame.contexts]
+
+
+def without_older(frame: Frame, horizon: int) -> tuple[Frame, int]:
+    if all(entry.at >= horizon for entry in entries_of(frame)):
+        return frame, 0
+    states = [entry for entry in frame.states if entry.at >= horizon]
+    counts = [entry for entry in frame.counts if entry.at >= horizon]
+    contexts = [entry for entry in frame.contexts if entry.at >= horizon]
+    gone = len(entries_of(frame)) - len(states) - len(counts) - len(contexts)
+    return replace(frame, states=states, counts=counts, contexts=contexts), gone

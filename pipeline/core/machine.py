@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.admission import INVALID, admit, instants, is_empty, is_sensible
+from pipeline.core.admission import (
+    INVALID,
+    admit,
+    between,
+    entries_of,
+    instants,
+    is_empty,
+    is_sensible,
+    without_older,
+)
 from pipeline.core.burst import Burst
 from pipeline.core.calendar import unusable
 from pipeline.core.history import History
 from pipeline.core.model import (
+    Acknowledge,
     Control,
     Correction,
     DeadLetter,
     Emitted,
     EndOfSource,
     Frame,
+    Incident,
     MachineConfig,
+    Mute,
     Record,
-    SignalBlock,
     Tick,
 )
 from pipeline.core.scoring import Scorer
@@ -69,7 +79,7 @@ class Machine:
         self._arrived, self._stamped = record.arrived, False
         message = record.message
         if isinstance(message, Control):
-            self._control(message.body, record, emitted)
+            self._control(message, record, emitted)
         elif self.seen.add(message.source, message.epoch, message.sequence):
             frame = self._admitted(message, record, emitted)
             if frame is not None:
@@ -143,7 +153,7 @@ class Machine:
     def _admitted(self, message: Frame, record: Record, emitted: Emitted) -> Frame | None:
         frame, out = admit(message, record.arrived, self.settings.max_future_ms)
         if not frame.opening and self.windows.opened is not None:
-            frame, older = _without_older(frame, self.windows.changeable)
+            frame, older = without_older(frame, self.windows.changeable)
             if older:
                 out[TOO_LATE] += older
         if not out:
@@ -161,14 +171,14 @@ class Machine:
     def _frame(self, frame: Frame, record: Record, emitted: Emitted) -> None:
         if frame.opening:
             self._score_first(0, emitted)
-            since = min((entry.at for entry in _entries(frame)), default=self.windows.final_until)
+            since = min((entry.at for entry in entries_of(frame)), default=self.windows.final_until)
             self.windows.restating(since, lambda: self.history.insert(frame), emitted, "late data")
             return
         at = instants(frame)
         silences = _silences(at, LONGEST_SILENCE_MS)
         if len(silences):
             for first, last in pairwise([0, *(int(at[place + 1]) for place in silences), 1 << 62]):
-                self._frame(_between(frame, first, last), record, emitted)
+                self._frame(between(frame, first, last), record, emitted)
             return
         if self.windows.opened is not None and at[0] < self.windows.horizon:
             at = at[at >= self.windows.horizon]  # older samples are for the store alone
@@ -196,7 +206,8 @@ class Machine:
         for begin, end in _without_gaps(at, gap):
             self.history.heard.add(begin, end, gap)
 
-    def _control(self, body: MachineConfig | Correction | Tick | EndOfSource, record: Record, emitted: Emitted) -> None:
+    def _control(self, control: Control, record: Record, emitted: Emitted) -> None:
+        body = control.body
         if isinstance(body, Tick | EndOfSource):
             self._time(body, record, emitted)
             return
@@ -209,6 +220,13 @@ class Machine:
                 reach = self.settings.longest_split_ms if body.count_split else 0  # counts reach back before it
                 since = body.effective - reach
                 self.windows.restating(since, lambda: self.history.configure(body), emitted, "factory file")
+        elif isinstance(body, Mute):
+            self.scorer.incidents.mute(body)
+        elif isinstance(body, Acknowledge):
+            found = self.scorer.incidents.acknowledge(body, control.issued, control.by)
+            if not found:
+                self._park(record, INVALID, f"no incident {body.incident} is known, or it is long past", emitted)
+            self._incidents(found, emitted)
         else:
             self._correct(body, record, emitted)
 
@@ -269,10 +287,19 @@ class Machine:
     def _score(self, emitted: Emitted) -> None:
         began = self._clock()
         config = self.history.timeline.config(self.watermark).config
-        for flag in self.scorer.score(self.watermark, self._arrived, self.history):
+        flags = self.scorer.score(self.watermark, self._arrived, self.history)
+        for flag in flags:
             flag.machine, flag.site, flag.line, flag.known_at = self.name, config.site, config.line, self._version()
-            emitted.anomalies.append(flag)
+        emitted.anomalies += flags
+        until = self.scorer.until
+        heard = max((last for _, last in self.history.heard.looks(until, until)), default=0)
+        self._incidents(self.scorer.incidents.fold(self.name, flags, until, heard), emitted)
         emitted.detector_s += self._clock() - began
+
+    def _incidents(self, changed: list[Incident], emitted: Emitted) -> None:
+        for incident in changed:
+            incident.known_at = self._version()
+        emitted.incidents += changed
 
     # Snapshots
 
@@ -297,27 +324,6 @@ class Machine:
         return machine
 
 
-def _between(frame: Frame, first: int, last: int) -> Frame:
-    """What the frame says of [first, last)."""
-
-    def cut(entries: list[Any]) -> list[Any]:
-        return [entry for entry in entries if first <= entry.at < last]
-
-    blocks = []
-    for block in frame.signals:
-        low, high = (int(place) for place in block.at.searchsorted((first, last)))
-        if low < high:
-            blocks.append(SignalBlock(block.at[low:high], block.names, block.values[:, low:high], block.units))
-    return replace(
-        frame, states=cut(frame.states), counts=cut(frame.counts), contexts=cut(frame.contexts),
-        events=cut(frame.events), signals=blocks,
-    )  # fmt: skip
-
-
-def _entries(frame: Frame) -> list[Any]:
-    return [*frame.states, *frame.counts, *frame.contexts]
-
-
 def _silences(at: NDArray[np.int64], longer_than: int) -> NDArray[np.intp]:
     """Places in ascending instants after which nothing comes for so long."""
     if at[-1] - at[0] <= longer_than:
@@ -332,13 +338,3 @@ def _without_gaps(at: NDArray[np.int64], gap: int) -> list[tuple[int, int]]:
         return [(int(at[0]), int(at[-1]))]
     firsts, lasts = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(at) - 1]
     return [(int(at[first]), int(at[last])) for first, last in zip(firsts, lasts, strict=True)]
-
-
-def _without_older(frame: Frame, horizon: int) -> tuple[Frame, int]:
-    if all(entry.at >= horizon for entry in _entries(frame)):
-        return frame, 0
-    states = [entry for entry in frame.states if entry.at >= horizon]
-    counts = [entry for entry in frame.counts if entry.at >= horizon]
-    contexts = [entry for entry in frame.contexts if entry.at >= horizon]
-    gone = len(_entries(frame)) - len(states) - len(counts) - len(contexts)
-    return replace(frame, states=states, counts=counts, contexts=contexts), gone

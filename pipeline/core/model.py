@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.incident_model import Acknowledge, Incident, Mute
 from pipeline.core.machine_config import CalendarException, CalendarLevel, MachineConfig, Shift, SignalConfig
 
 __all__ = [
-    "FACTS", "STATES", "Anomaly", "CalendarException", "CalendarLevel", "Context", "Control", "Correction",
-    "CountReading", "DeadLetter", "Emitted", "EndOfSource", "Frame", "Interval", "MachineConfig", "MachineEvent",
-    "OeeFact", "Record", "Shift", "SignalBlock", "SignalConfig", "StateChange", "Tick",
+    "FACTS", "STATES", "Acknowledge", "Anomaly", "CalendarException", "CalendarLevel", "Context", "Control",
+    "Correction", "CountReading", "DeadLetter", "Emitted", "EndOfSource", "Frame", "Incident", "Interval",
+    "MachineConfig", "MachineEvent", "Mute", "OeeFact", "Record", "Shift", "SignalBlock", "SignalConfig",
+    "StateChange", "Tick",
 ]  # fmt: skip
 
 STATES = (
@@ -139,7 +141,7 @@ class Control:
     id: str
     issued: int
     by: str
-    body: MachineConfig | Correction | Tick | EndOfSource
+    body: MachineConfig | Correction | Tick | EndOfSource | Acknowledge | Mute
 
 
 class Record(NamedTuple):
@@ -276,7 +278,8 @@ class DeadLetter:
 
 @dataclass(slots=True)
 class Emitted:
-    """What a fold gives: rows for the topics oee, intervals, anomalies and dead-letters, in order per machine.
+    """What a fold gives: rows for the topics oee, intervals, anomalies, incidents and dead-letters, in order per
+    machine.
 
     `detector_s`: seconds that the detectors took, by the clock that the engine was given.
     """
@@ -284,5 +287,6 @@ class Emitted:
     facts: list[OeeFact] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
     anomalies: list[Anomaly] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     detector_s: float = 0.0

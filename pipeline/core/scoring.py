@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.history import History
+from pipeline.core.incidents import Incidents
 from pipeline.core.model import Anomaly, SignalBlock
 from pipeline.core.series import Run, Series
 from pipeline.core.watch import Watch
@@ -25,10 +26,10 @@ LONGEST_STEP_MS = 60_000
 class Scorer:
     """Holds samples until the watermark has passed them, then scores them once, in order, in their context."""
 
-    __slots__ = ("detectors", "scored_at", "until", "waiting", "watch")
+    __slots__ = ("detectors", "incidents", "scored_at", "until", "waiting", "watch")
 
     def __init__(self) -> None:
-        self.detectors, self.watch = MachineDetectors(), Watch()
+        self.detectors, self.watch, self.incidents = MachineDetectors(), Watch(), Incidents()
         self.until = 0  # samples before it have been scored
         self.scored_at = 0  # arrival of the record that made it so
         self.waiting: list[tuple[str, int, int, SignalBlock]] = []
@@ -105,7 +106,8 @@ class Scorer:
             ]
             for source, epoch, sequence, block in self.waiting
         ]
-        return [self.until, waiting, self.detectors.pack(), self.scored_at, None, self.watch.pack()]
+        detectors, watch = self.detectors.pack(), self.watch.pack()
+        return [self.until, waiting, detectors, self.scored_at, self.incidents.pack(), watch]
 
     @classmethod
     def unpack(cls, packed: list[Any]) -> Scorer:
@@ -117,7 +119,8 @@ class Scorer:
             scorer.waiting.append((source, epoch, sequence, SignalBlock(times, list(names), matrix, list(units))))
         scorer.detectors = MachineDetectors.unpack(packed[2])
         scorer.scored_at = packed[3] if len(packed) > 3 else 0  # older versions ran them at every step
-        scorer.watch = Watch.unpack(packed[5] if len(packed) > 5 else None)
+        if len(packed) > 4:  # before there were incidents, flags of single signals were all that there was
+            scorer.incidents, scorer.watch = Incidents.unpack(packed[4]), Watch.unpack(packed[5])
         return scorer
 
 

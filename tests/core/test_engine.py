@@ -96,7 +96,7 @@ def in_parts(records: list[Record], sizes: random.Random, restart: bool) -> Emit
     while place < len(records):
         size = sizes.randint(1, 4)
         made = engine.fold(records[place : place + size])
-        for name in ("facts", "intervals", "anomalies", "dead_letters"):
+        for name in ("facts", "intervals", "anomalies", "incidents", "dead_letters"):
             getattr(emitted, name).extend(getattr(made, name))
         place += size
         if restart:

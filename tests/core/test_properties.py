@@ -124,7 +124,7 @@ def in_parts(records: Sequence[Record], chosen: EngineSettings, dice: random.Ran
     while place < len(records):
         size = dice.choice((1, 2, 7))
         made = engine.fold(records[place : place + size])
-        for name in ("facts", "intervals", "anomalies", "dead_letters"):
+        for name in ("facts", "intervals", "anomalies", "incidents", "dead_letters"):
             getattr(emitted, name).extend(getattr(made, name))
         place += size
         if dice.random() < 0.3:
