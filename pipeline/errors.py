@@ -153,3 +153,28 @@ class StateUnreadable(StopError):
 
 class BackupUnusable(StopError):
     """A backup is unfinished, damaged, of a newer version, or cannot be written."""
+
+
+REMEDIES: dict[type[OpenOeeError], str] = {  # what to do, where the message does not say more
+    BrokerUnavailable: "start Kafka (`openoee up`), or correct `OPENOEE_KAFKA`; long-running parts go on by themselves",
+    StoreUnavailable: "start the store, or run `openoee migrate`; the sink goes on by itself when it answers",
+    RegistryUnavailable: "start the registry (`openoee up --registry`), correct `OPENOEE_REGISTRY`, or leave it empty",
+    SpoolFull: "bring Kafka back; the source waits meanwhile. More room: `OPENOEE_SPOOL_MB`",
+    UndecodableRecord: "look at it with `openoee dead-letters show`, correct its sender, `replay` it",
+    UnknownSchema: "register the schema (`openoee schemas register`), then `openoee dead-letters replay`",
+    UsageError: "call it as its `--help` shows",
+    FactoryFileError: "correct the line that the message names; `openoee factory check` names the next mistake",
+    SettingError: "correct the flag or variable that the message names; `openoee settings` lists them all",
+    StackError: "do what the message says, or ask `openoee doctor`",
+    SchemaMismatch: "use one version of openoee on one registry, or a registry of its own",
+    TopicMismatch: "run `openoee topics --create`, or change the topic as the message says",
+    DeliveryFailed: "read the reason in the message; produce again, what was stored already counts once",
+    SpoolUnusable: "give each producer a folder of its own on a disk that is well",
+    AccessRefused: "correct user and password, or grant the right (`openoee access`)",
+    LogHole: "keep records for longer than parts are away; `openoee restore` and `openoee audit` tell what is missing",
+    TooManyDeadLetters: "find out who sends what (`openoee dead-letters list`), then start the worker again",
+    StoreRefused: "give the user its rights, the disk room, or use the version of openoee that made the tables",
+    PortTaken: "choose another `OPENOEE_METRICS_PORT`, one for each process",
+    StateUnreadable: "stop all workers and run `openoee topics --reset-state`: they compute it again from the log",
+    BackupUnusable: "use another backup, or make a new one",
+}

@@ -204,6 +204,20 @@ WHERE ({machine:String} = '' OR machine = {machine:String}) AND ({signal:String}
 GROUP BY machine, signal, minute
 ORDER BY machine, signal, minute DESC
 LIMIT {limit:UInt32}"""),
+    Question("micro-stops", "Where do short stops add up?", f"""
+SELECT machine, micro_stops, round(micro_stop_ms / 60000, 1) AS minutes,
+       round(100 * micro_stop_ms / pbt_ms, 1) AS percent_of_planned
+FROM oee_by(level = 'machine', grain = 'total', profile = {{profile:String}}, {_RANGE})
+WHERE {_HERE} AND {_MACHINES} AND pbt_ms > 0
+ORDER BY micro_stop_ms DESC, machine
+LIMIT {{limit:UInt32}}"""),
+    Question("trust", "Can the figures be trusted: how much is without data, what was changed afterwards?", f"""
+SELECT machine, round(100 * coverage, 1) AS coverage_percent, round(unknown_ms / 60000, 1) AS unknown_min,
+       provisional, restated, flags
+FROM oee_by(level = 'machine', grain = 'total', profile = {{profile:String}}, {_RANGE})
+WHERE {_HERE} AND {_MACHINES}
+ORDER BY coverage, machine
+LIMIT {{limit:UInt32}}"""),
     Question("restated", "Which closed windows were changed afterwards, and why?", f"""
 SELECT machine, window_start, revision, reason, known_at
 FROM facts

@@ -184,6 +184,11 @@ class Settings:
         return path.read_text().strip() if path.exists() else ""
 
 
+def without_colours() -> bool:
+    """Whether whoever calls wants no colours on a terminal either (NO_COLOR, as many programs know it)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def load(flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from flags, else the environment, else the defaults.
 

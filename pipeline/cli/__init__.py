@@ -38,6 +38,8 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "schemas": "list, check and register the Avro schemas",
     "settings": "list every setting: flag, environment variable, default, meaning",
     "metrics": "list every metric: name, kind, labels, unit, meaning",
+    "errors": "list every error: exit code, what it means, what to do",
+    "completion": "print what makes a shell complete commands and options",
 }
 
 
@@ -63,13 +65,24 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _markdown(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(import_module("pipeline.cli.overview").markdown(), nl=False)
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="openoee")
+@click.option("--markdown", is_flag=True, is_eager=True, expose_value=False, callback=_markdown, help="docs/cli.md.")
 def cli() -> None:
     """openoee: from machine telemetry in Kafka to OEE and anomaly flags in ClickHouse.
 
     Start with `openoee demo`; every command explains itself with --help.
     """
+    from pipeline.settings import without_colours
+
+    if without_colours():
+        click.get_current_context().color = False
 
 
 def main() -> None:

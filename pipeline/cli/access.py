@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,21 @@ def command() -> None:
 
 
 @command.command(epilog="Example: openoee access show --topic-prefix plant7.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of role, kind, name, may.")
 @REACH
-def show(**flags: Any) -> None:
+def show(as_json: bool, **flags: Any) -> None:
     """Print every role and its rights, as `grant` gives them."""
     from pipeline import access
 
     values = settings.load(flags)
+    if as_json:
+        rights = [(role.name, *right) for role in access.ROLES for right in access.rights(role, values)]
+        told = [
+            {"role": role, "kind": kind.name.lower(), "name": name, "may": what.name.lower()}
+            for role, kind, name, what in rights
+        ]
+        click.echo(json.dumps(told, indent=1))
+        return
     for role in access.ROLES:
         click.echo(f"{role.name}: {role.does}")
         things: dict[tuple[str, str], list[str]] = {}

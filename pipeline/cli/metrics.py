@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 HEAD = "| metric | kind | labels | unit | of | meaning |\n|---|---|---|---|---|---|\n"
@@ -21,7 +23,8 @@ def markdown() -> str:
 
 @click.command(epilog="Example: openoee metrics --markdown")
 @click.option("--markdown", "as_markdown", is_flag=True, help="The table as it stands in docs/operations.md.")
-def command(as_markdown: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of objects.")
+def command(as_markdown: bool, as_json: bool) -> None:
     """Print every metric: name, kind, labels, unit, the processes that have it, meaning."""
     from pipeline.metrics import TABLE
 
@@ -32,6 +35,9 @@ def command(as_markdown: bool) -> None:
     rows += [
         (row.name, row.kind, ",".join(row.labels), row.unit, ",".join(row.processes), row.meaning) for row in TABLE
     ]
+    if as_json:
+        click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
+        return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

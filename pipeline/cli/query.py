@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--at", help="As known at this instant.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many rows (default 50).")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @options("store", "store_user", "store_password_file", "database", "home")
 def command(name: str | None, statement: str | None, form: str, **given: Any) -> None:
     """Ask the store a ready question by NAME, or your own SQL. Without either: list the questions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -16,7 +17,8 @@ def command() -> None:
 
 @command.command("list", epilog="Example: openoee schemas list")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Every record field by field, as in avro/README.md.")
-def list_(as_markdown: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of objects.")
+def list_(as_markdown: bool, as_json: bool) -> None:
     """Print every released version: id on the wire, subject in the registry, fingerprint, file."""
     from pipeline import schemas
 
@@ -28,6 +30,9 @@ def list_(as_markdown: bool) -> None:
         ident, number = str(version.id), str(version.version)
         mark, file = version.fingerprint[:12], f"avro/{version.file}"
         rows.append((ident, version.name, number, version.subject, mark, file))
+    if as_json:
+        click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
+        return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from pipeline.settings import TABLE, load
@@ -32,7 +34,8 @@ def _escaped(text: str) -> str:
 
 @click.command(epilog="Example: OPENOEE_WINDOW_S=300 openoee settings")
 @click.option("--markdown", "as_markdown", is_flag=True, help="The table as docs/settings.md, with the defaults.")
-def command(as_markdown: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of objects.")
+def command(as_markdown: bool, as_json: bool) -> None:
     """Print every setting: flag, environment variable, value in force (* where it is not the default), meaning."""
     if as_markdown:
         click.echo(markdown(), nl=False)
@@ -43,6 +46,11 @@ def command(as_markdown: bool) -> None:
         value = values.values[row.name]
         shown = "***" if row.secret and value else str(value)
         rows.append((row.flag or "-", row.variable, shown + ("" if value == row.default else " *"), row.meaning))
+    if as_json:
+        click.echo(
+            json.dumps([dict(zip(("flag", "variable", "value", "meaning"), row, strict=True)) for row in rows[1:]])
+        )
+        return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -16,15 +17,16 @@ from pipeline import settings
 @click.option(
     "--reset-state", "action", flag_value="reset", help="Drop what workers have saved: they compute it again."
 )
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of objects.")
 @settings.options("kafka", "topic_prefix", "partitions", "replication")
-def command(action: str, **flags: Any) -> None:
+def command(action: str, as_json: bool, **flags: Any) -> None:
     """Create, check and show the Kafka topics of the line."""
     from pipeline import topics
 
     values = settings.load(flags)
     if action == "create":
         for name in topics.ensure(values):
-            click.echo(f"created {name}")
+            click.echo(f"created {name}", err=as_json)
     elif action == "check":
         topics.check(values)
     elif action == "reset":
@@ -40,6 +42,9 @@ def command(action: str, **flags: Any) -> None:
         kept = "" if policy == "compact" else _days(item.configuration.get("retention.ms", ""))
         count, copies = str(item.partitions), str(item.replication)
         rows.append((item.full_name, topic.key, count, copies, policy, kept, topic.holds))
+    if as_json:
+        click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
+        return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
