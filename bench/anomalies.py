@@ -1,4 +1,4 @@
-"""How good, fast and big the default detector is: python -m bench.anomalies [--week]
+"""How good, fast and big the default detector is: python -m bench.anomalies [--only PART] [--week]
 
 NAB files and their scorer are looked up at <repository>/../shared (bench/nab_score.py, data/nab); the rest is made up.
 """
@@ -19,6 +19,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import anomaly_nist
 from pipeline import replay
 from pipeline.core.detector_layout import ALARM, NAMES, PARAMETERS
 from pipeline.core.detectors import MachineDetectors
@@ -212,14 +213,28 @@ def speed() -> None:
     print(f"memory per signal: {packed / 20:.0f} bytes, and as many in the snapshot")
 
 
+def nist() -> None:
+    """Faults put into real signals, and what healthy days raise (bench/anomaly_nist.py)."""
+    if not anomaly_nist.DATA.is_dir():
+        print(f"NIST: not measured, {anomaly_nist.DATA} is not there")
+        return
+    made = anomaly_nist.healthy()
+    found = anomaly_nist.flags(made.calls, "default")
+    groups = anomaly_nist.incidents(found)
+    print(f"NIST {anomaly_nist.MACHINE}, the log as it is (31 files): {len(found)} flags, {len(groups)} incidents")
+    for kind in anomaly_nist.LENGTH:
+        print(f"  {kind}: {anomaly_nist.measure(made, kind, 'default')[0]}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("nab", "gaussian", "nist", "plant", "speed"), help="one part alone")
     parser.add_argument("--week", action="store_true", help="a healthy week instead of a day (a minute or two)")
-    week = parser.parse_args().week
-    speed()
-    nab()
-    gaussians()
-    plants(week)
+    given = parser.parse_args()
+    parts = {"speed": speed, "nab": nab, "gaussian": gaussians, "nist": nist, "plant": lambda: plants(given.week)}
+    for name, part in parts.items():
+        if given.only in (None, name):
+            part()
 
 
 if __name__ == "__main__":

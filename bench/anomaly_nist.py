@@ -16,8 +16,8 @@ Admitted for a fault is what is meant by it, and nothing else:
   minutes are as far from the usual as the fault's; silence only of a signal whose longest healthy pause of running time
   is shorter than the fault's running time.
 
-Faults on one machine are at least 90 minutes apart. A fault is found when a flag of its signal begins within it or up
-to an hour after it (or is open when it begins and goes on into it: no). Flags of a machine less than an hour apart are
+Faults on one machine are at least 90 minutes apart. A fault is found when a flag of its signal begins within it, a
+minute before it or up to an hour after it. Flags of a machine less than an hour apart are
 one incident; an incident in which nothing was found is a false one.
 """
 
@@ -299,9 +299,7 @@ def flags(calls: list[Call], tier: str) -> list[Anomaly]:
     for call in calls:
         rest = call.rest
         if call.block is not None and tier != "default":
-            known = tiers.setdefault(
-                id(rest[2]), {name: replace(one, detector=tier) for name, one in rest[2].items()}
-            )
+            known = tiers.setdefault(id(rest[2]), {name: replace(one, detector=tier) for name, one in rest[2].items()})
             rest = (*rest[:2], known, *rest[3:])
         rows += getattr(machine, call.method)(*([call.block] if call.block is not None else []), *rest)
     return sorted({(row.signal, row.kind, row.first): row for row in rows}.values(), key=lambda row: row.first)
@@ -325,7 +323,7 @@ def finds(flag: Anomaly, fault: Fault) -> bool:
 
 
 @dataclass
-class Tally3:
+class Score:
     put: int = 0
     found: int = 0
     incidents: int = 0
@@ -338,8 +336,8 @@ class Tally3:
         )
 
 
-def measure(made: Healthy, kind: str, tier: str) -> tuple[Tally3, list[tuple[Fault, bool]]]:
-    tally, each = Tally3(), []
+def measure(made: Healthy, kind: str, tier: str) -> tuple[Score, list[tuple[Fault, bool]]]:
+    tally, each = Score(), []
     for seed in range(PASSES):
         faults = choose(made, kind, np.random.default_rng([seed, len(kind), ord(kind[1])]), EACH)
         found = flags(put(made.calls, faults), tier)

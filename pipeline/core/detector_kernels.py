@@ -75,6 +75,14 @@ def over(f: Floats, p: Floats, away: float, at: float) -> bool:
 
 
 @compiled
+def lasting(p: Floats, swings: bool, ms: float) -> float:
+    """The kind of a flag that is no spike, `ms` after it began."""
+    if swings:
+        return float(lay.NOISE)
+    return float(lay.DRIFT) if ms >= p[lay.DRIFT_MS] else float(lay.SHIFT)
+
+
+@compiled
 def judge(
     f: Floats, p: Floats, single: float, noise: float, away: float, x: float, at: float, level: float, scale: float,
     row: int, reports: Floats, n: int,
@@ -100,9 +108,7 @@ def judge(
             n = flags.close_flag(f, o, row, at, reports, n)
             kind = 0.0
         if kind == lay.NONE:
-            kind = float(lay.DRIFT) if at - first >= p[lay.DRIFT_MS] else float(lay.SHIFT)
-            if swings and mean >= 1.0:
-                kind = float(lay.NOISE)
+            kind = lasting(p, swings and mean >= 1.0, at - first)
         if mean > single and not swings:  # then the mean that gave it away is what is unusual
             wide = p[lay.FAST_EFFECT] if fast >= slow else p[lay.SLOW_EFFECT]
             x = level + (f[lay.FAST] if fast >= slow else f[lay.SLOW]) * scale
@@ -154,7 +160,7 @@ def learned(
                max(p[lay.SLOW_SAMPLES], p[lay.SLOW_MS] / step), at)  # fmt: skip
         f[lay.WARM] += 1.0
         if f[lay.WARM] >= p[lay.WARM_ALL]:
-            single = outliers.single(f, c, p, x, z, x - level, min(near, 100.0))
+            single = outliers.single(f, p, x, z, x - level, min(near, 100.0))
             noise = outliers.rough(f, p, z, max(p[lay.SLOW_SAMPLES], p[lay.SLOW_MS] / step))
             score, n = judge(f, p, single, noise, abs(z), x, at, level, scale, row, reports, n)
             wild = single >= 1.0

@@ -96,7 +96,7 @@ PARAMETERS = {
     "accept_at_least_ms": 1200e3,
     "change_ms": 1800e3,
     "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
-    "uneven_from": 0.5,  # share by which times between readings differ, from which it reports on change
+    "uneven_from": 0.45,  # share by which times between readings differ, from which it reports on change
     "beyond_mean": 1.2,  # the same for means and swings
     "beyond_jump": 1.2,  # ... and for what differs from the last few samples
     "wild": 0.5,  # share by which what was too far moves the furthest that is known

@@ -10,7 +10,7 @@ from pipeline.core.detector_layout import Floats, compiled
 
 
 @compiled
-def single(f: Floats, c: Floats, p: Floats, x: float, z: float, r: float, near: float) -> float:
+def single(f: Floats, p: Floats, x: float, z: float, r: float, near: float) -> float:
     """How far out one sample is (1: threshold). `r` is its deviation from what was expected, `z` the same in scales,
     `near` that from the last few samples in scales.
 
@@ -23,7 +23,7 @@ def single(f: Floats, c: Floats, p: Floats, x: float, z: float, r: float, near: 
             far = min(far, abs(r) / (p[lay.BEYOND] * most))
         if f[lay.ALL_JUMP] > 0.0:
             jump = min(jump, abs(x - f[lay.LOCAL]) / (p[lay.BEYOND_JUMP] * f[lay.ALL_JUMP]))
-    return max(far, jump if abs(z) > 1.0 else 0.0)
+    return float(max(far, jump if abs(z) > 1.0 else 0.0))
 
 
 @compiled
@@ -61,9 +61,9 @@ def learn_most(f: Floats, p: Floats, x: float, r: float, passed: float, wild: bo
 
 @compiled
 def rough(f: Floats, p: Floats, z: float, slow: float) -> float:
-    """How much more than usual a signal swings about its level (1: threshold)."""
+    """How much more than usual a signal that reports on change swings about its level (1: threshold)."""
     f[lay.ROUGH] += (min(abs(z - f[lay.FAST]), p[lay.MEAN_CLIP]) - f[lay.ROUGH]) / slow
-    if f[lay.ROUGH_MEAN] <= 0.0 or f[lay.WARM] < 3.0 * p[lay.WARM_ALL]:
+    if f[lay.UNEVEN] <= p[lay.UNEVEN_FROM] or f[lay.ROUGH_MEAN] <= 0.0 or f[lay.WARM] < 3.0 * p[lay.WARM_ALL]:
         return 0.0
     more = max(p[lay.NOISE_EFFECT] * max(f[lay.ROUGH_MEAN], 0.5), p[lay.SHIFT_SCALES] * f[lay.ROUGH_SCALE])
     return float((f[lay.ROUGH] - f[lay.ROUGH_MEAN]) / more)

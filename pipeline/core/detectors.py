@@ -221,7 +221,7 @@ def _flag(signal: str, unit: str, kind: str, report: list[float], state: str, pr
         machine="", site="", line="", signal=signal, kind=kind, detector=DETECTOR, detector_version=VERSION,
         first=first, last=last, score=score, value=value, expected=expected, expected_low=low, expected_high=high,
         severity=_severity(kind, score), state=state, product=product,
-        message=_sentence(signal, unit, kind, first, last, value, low, high, state, product),
+        message=_sentence(signal, unit, kind, first, last, value, expected, low, high, state, product),
     )  # fmt: skip
 
 
@@ -243,8 +243,8 @@ def _severity(kind: str, score: float) -> str:
 
 
 def _sentence(
-    signal: str, unit: str, kind: str, first: int, last: int, value: float | None, low: float | None,
-    high: float | None, state: str, product: str,
+    signal: str, unit: str, kind: str, first: int, last: int, value: float | None, expected: float | None,
+    low: float | None, high: float | None, state: str, product: str,
 ) -> str:  # fmt: skip
     where = f"while {state or 'in an unknown state'}" + (f" on {product}" if product and state == "running" else "")
     since = f"since {_clock(first)}" + (f" (for {_span(last - first)})" if last > first else "")
@@ -258,8 +258,15 @@ def _sentence(
             if bound is not None
         )
         return f"{signal} reached {_with(number, unit)} {where}, {since}; it has to stay {bounds}."
+    if kind == "gap" and expected is not None:
+        return (
+            f"{signal} drops out {where}, {since}: it reads {_with(number, unit)} for a moment, time and again. "
+            "Such readings are left out from now on; look at the sensor and its line."
+        )
     if kind == "gap":
         return f"{signal} sends nothing {where}, {since}, though the machine does; it was {_with(number, unit)} then."
+    if kind == "noise":
+        return f"{signal} swings more than usual {where}, {since}, last to {_with(number, unit)}."
     usual = f"{_number(low)} to {_with(_number(high), unit)}"
     if kind == "spike":
         return f"{signal} jumped to {_with(number, unit)} at {_clock(first)} {where}; usual is {usual}."
