@@ -43,7 +43,7 @@ function fill(tile, row) {
   make("small", "", oee).textContent = row.oee_target === null ? " OEE" : ` OEE, target ${percent(row.oee_target)}`;
   if (shift) {
     const plan = shift.plan === null ? "" : ` of ${shift.plan} planned by now`;
-    make("p", "", tile).textContent = `${shift.good} good parts${plan} · shift ${shift.shift}`;
+    make("p", "", tile).textContent = `${shift.good} good${plan} · ${shift.shift} shift`;
   }
   if (flag) make("p", "flag", tile).textContent = `⚑ ${clock(flag.first, zone)} ${flag.severity}: ${flag.message}`;
 }
