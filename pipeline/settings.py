@@ -85,6 +85,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
     Setting("metrics_port", 0, "port of /metrics, /healthz and /readyz, another one for each process; 0: none", 0),
     Setting("metrics_host", "127.0.0.1", "address of that port; 0.0.0.0: everybody may read it, without a password"),
+    Setting("web_host", "127.0.0.1", "address of the board, on this machine alone: it asks for no password"),
+    Setting("web_port", 8080, "port of the board", 1),
+    Setting("web_poll_s", 2, "seconds from one look of the board into the store to the next", 1),
     Setting("log_format", "text", "text: log lines for people; json: one object a line, for programs"),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}

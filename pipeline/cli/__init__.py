@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
+    "web": "serve the andon board and its figures on this machine",
     "verify": "run worked OEE cases and print where the engine differs",
     "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
     "dead-letters": "look through what was refused, mend it, send it again",

@@ -1,0 +1,75 @@
+"""One poll of the store per interval for all who watch a site; each of them gets what has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.errors import OpenOeeError
+from pipeline.settings import Settings
+from pipeline.store.client import Store
+from pipeline.web.board import Row, board
+
+SHARE = 3  # the store gets at least so many times the length of an answer to recover
+KEPT_S = 0.5
+
+
+class Live:
+    """The newest board of one site, asked for while anybody watches."""
+
+    def __init__(self, settings: Settings, site: str) -> None:
+        self._settings, self._site = settings, site
+        self._poll_s = settings.float("web_poll_s")
+        self._lock = asyncio.Lock()
+        self._asked = float("-inf")
+        self._took = 0.0
+        self.told: dict[str, Any] = {}
+
+    async def now(self) -> dict[str, Any]:
+        """`machines`, `at` (UTC ms) when the store answered; else `error`, and `since` when it has been so."""
+        async with self._lock:
+            if time.monotonic() - self._asked >= max(self._poll_s - KEPT_S, SHARE * self._took):
+                began = time.monotonic()
+                try:
+                    machines = await asyncio.to_thread(self._read)
+                    self.told = {"at": _ms(), "machines": machines}
+                except OpenOeeError as error:
+                    self.told = {"error": str(error), "since": self.told.get("since") or _ms()}
+                self._asked = time.monotonic()
+                self._took = self._asked - began
+            return self.told
+
+    def _read(self) -> list[Row]:
+        with closing(Store(self._settings, answer_s=10)) as store:
+            return board(store, self._site, datetime.now(UTC))
+
+    async def events(self) -> AsyncIterator[str]:
+        """Server-sent events: `board` first and after an error, then `changed` (whole tiles), or `away`."""
+        seen: dict[str, Row] | None = None
+        while True:
+            told = await self.now()
+            if "error" in told:
+                seen = None
+                yield _event("away", told)
+            else:
+                tiles = {row["machine"]: row for row in told["machines"]}
+                if seen is None or seen.keys() != tiles.keys():
+                    yield _event("board", told)
+                else:
+                    changed = [row for name, row in tiles.items() if row != seen[name]]
+                    yield _event("changed", {"at": told["at"], "machines": changed})
+                seen = tiles
+            await asyncio.sleep(self._poll_s)
+
+
+def _event(name: str, body: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(body, separators=(',', ':'))}\n\n"
+
+
+def _ms() -> int:
+    return time.time_ns() // 1_000_000
