@@ -269,7 +269,7 @@ def _spread(timeline: Timeline, before: int, made: Parts) -> Spread:
 
 def _packed_config(config: MachineConfig) -> dict[str, Any]:
     packed = asdict(config)
-    packed["signals"] = [[s.name, s.unit, s.low, s.high, s.flatline_ms, s.learn] for s in config.signals]
+    packed["signals"] = [[s.name, s.unit, s.low, s.high, s.flatline_ms, s.learn, s.detector] for s in config.signals]
     return packed
 
 

@@ -39,9 +39,14 @@ class CalendarLevel:
     exceptions: tuple[CalendarException, ...] = ()
 
 
+RICH = "rich"
+DETECTORS = ("default", RICH)
+RICH_SIGNALS = 8  # of one machine: each takes 84 KB of memory, and as much of the machine's snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
-    """What the factory file knows of a signal; limits in the signal's unit."""
+    """What the factory file knows of a signal; limits in the signal's unit, `detector` one of DETECTORS."""
 
     name: str
     unit: str = ""
@@ -49,6 +54,7 @@ class SignalConfig:
     high: float | None = None
     flatline_ms: int | None = None
     learn: bool = True
+    detector: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
