@@ -23,9 +23,8 @@ def fold(values: np.ndarray, cuts: list[int], restart: bool = False) -> tuple[np
     for first, last in zip([0, *cuts], [*cuts, len(values)], strict=True):
         if restart:
             machine = MachineDetectors.unpack(msgpack.unpackb(msgpack.packb(machine.pack())))
-        state = "running" if first < len(values) // 2 or not cuts else "running"
         block = SignalBlock(at[first:last], ["s"], values[None, first:last])
-        judged, found = machine.score(block, state, "A", RICH)
+        judged, found = machine.score(block, "running", "A", RICH)
         scores.append(judged[0])
         flags += found
     return np.concatenate(scores), [flag for flag in flags if flag.detector == "rich"], msgpack.packb(machine.pack())
