@@ -101,7 +101,9 @@ def _signal_value(signal: SignalConfig) -> dict[str, Any]:
     value: dict[str, Any] = {"unit": signal.unit, "low": signal.low, "high": signal.high}
     value["flatline_s"] = None if signal.flatline_ms is None else _seconds(signal.flatline_ms, 1000)
     value |= {"spc": signal.spc} | (_chart_value(signal) if signal.spc else {})
-    return {key: it for key, it in value.items() if it not in (None, "")} | ({} if signal.learn else {"learn": False})
+    value |= {} if signal.learn else {"learn": False}
+    value |= {} if signal.detector == SignalConfig("").detector else {"detector": signal.detector}
+    return {key: it for key, it in value.items() if it not in (None, "")}
 
 
 def _chart_value(signal: SignalConfig) -> dict[str, Any]:

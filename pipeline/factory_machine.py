@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pipeline.core.calendar import LONGEST_CYCLE_US, MOST_UNITS
+from pipeline.core.machine_config import DETECTORS, RICH, RICH_SIGNALS
 from pipeline.core.model import MachineConfig, SignalConfig
 from pipeline.factory_calendar import read_instant
 from pipeline.yaml_lines import Node
@@ -73,9 +74,7 @@ def with_facts(config: MachineConfig, given: Mapping[str, Node]) -> MachineConfi
     if "oee_target" in given:
         values["oee_target"] = _read_target(given["oee_target"])
     if "signals" in given:
-        values["signals"] = tuple(
-            _read_signal(name, node, ZoneInfo(config.timezone)) for name, node in given["signals"].mapping().items()
-        )
+        values["signals"] = _read_signals(given["signals"], ZoneInfo(config.timezone))
     values |= {key: given[key].boolean() for key in ("watch_cycle", "watch_relations") if key in given}
     return replace(config, **values)
 
@@ -126,20 +125,34 @@ def _share(percent: Decimal) -> str:
     return f"{(percent / 100).normalize():f}"
 
 
+def _read_signals(node: Node, zone: ZoneInfo) -> tuple[SignalConfig, ...]:
+    signals = tuple(_read_signal(name, one, zone) for name, one in node.mapping().items())
+    rich = [signal.name for signal in signals if signal.detector == RICH]
+    if len(rich) > RICH_SIGNALS:
+        problem = f"{len(rich)} signals of one machine ask for the rich detector"
+        node.mapping()[rich[RICH_SIGNALS]].fail(problem, f"choose the {RICH_SIGNALS} that matter most")
+    return signals
+
+
 def _read_signal(name: str, node: Node, zone: ZoneInfo) -> SignalConfig:
     if node.empty:
         return SignalConfig(name)
-    given = node.mapping(("unit", "low", "high", "flatline_s", "learn", *CHART_KEYS))
+    given = node.mapping(("unit", "low", "high", "flatline_s", "learn", "detector", *CHART_KEYS))
     low, high = (float(given[key].number()) if key in given else None for key in ("low", "high"))
     if low is not None and high is not None and low >= high:
         given["high"].fail(f"the limit high ({high:g}) is not above low ({low:g})", "give `high` the larger number")
+    learn = given["learn"].boolean() if "learn" in given else True
+    detector = given["detector"].choice(DETECTORS) if "detector" in given else DETECTORS[0]
+    if detector == RICH and not learn:
+        given["detector"].fail("the rich detector has to learn", "leave out `learn: false`, or `detector`")
     return SignalConfig(
         name,
         unit=given["unit"].text("a unit such as mm/s") if "unit" in given else "",
         low=low,
         high=high,
         flatline_ms=_scaled(given["flatline_s"], 1000) if "flatline_s" in given else None,
-        learn=given["learn"].boolean() if "learn" in given else True,
+        learn=learn,
+        detector=detector,
         **_read_chart(given, zone),
     )
 

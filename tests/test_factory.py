@@ -304,7 +304,7 @@ def test_the_documentation_names_every_key_and_its_example_works() -> None:
     page = (EXAMPLE.parents[2] / "docs/factory.md").read_text(encoding="utf-8")
     keys = [*TOP_KEYS, *MACHINE_KEYS, *CALENDAR_KEYS, *LOSSES, "stations", "area"]
     keys += ["unit", "low", "high", "flatline_s", "learn", "loss", "name", "start", "end", "days", "from", "to", "on"]
-    keys += CHART_KEYS
+    keys += ["detector", *CHART_KEYS]
     keys += ["country", "subdivision", "years", "except"]
     assert [key for key in keys if f"`{key}`" not in page] == []
     assert [meaning for meaning in LOSSES.values() if meaning not in page] == []

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "worker": "run a Faust worker: telemetry in, OEE and anomaly flags out",
     "sink": "write telemetry and results into the store",
     "replay": "the same engine in memory: files in, Parquet out",
+    "detect": "score the values of one CSV file with the worker's own detector",
     "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
     "query": "ask the store a ready question, or your own SQL",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.core import detector_kernels as kernels
 from pipeline.core import detector_layout as lay
+from pipeline.core import detector_words as words
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
+from pipeline.core.rich import RichSignals
 
 DETECTOR = "default"
 VERSION = 2
@@ -35,12 +36,13 @@ class MachineDetectors:
     opens, when its age has doubled, and when it has ended; `first` stays the same, later rows replace earlier ones.
     """
 
-    __slots__ = ("_contexts", "_gap", "_heard", "_opened", "_p", "_plan", "_rows", "_signals", "_units")
+    __slots__ = ("_contexts", "_gap", "_heard", "_opened", "_p", "_plan", "_rich", "_rows", "_signals", "_units")
 
     def __init__(self, parameters: Mapping[str, float] | None = None) -> None:
         self._p = np.array(list({**lay.PARAMETERS, **(parameters or {})}.values()), dtype=np.float64)
         self._rows: dict[str, int] = {}
         self._units: list[str] = []
+        self._rich = RichSignals()
         self._signals: Floats = np.zeros((0, lay.FIELDS))
         self._contexts: dict[tuple[str, str], int] = {}  # in order of last use
         self._opened: dict[tuple[int, int], tuple[int, str, str]] = {}  # (row, kind): first, state, product
@@ -57,7 +59,7 @@ class MachineDetectors:
     def score(
         self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig]
     ) -> tuple[Floats, list[Anomaly]]:
-        """As `observe`, with the learned detector's score of every sample, float64 [len(names), n] in [0, 1].
+        """As `observe`, with the learned (or rich) detector's score of every sample, float64 [len(names), n] in [0, 1].
 
         0.5 is the threshold; NaN: not judged (still learning, or no number)."""
         scores = np.full(block.values.shape, np.nan)
@@ -76,10 +78,12 @@ class MachineDetectors:
             found += self._flags(reports[:n], "", "")
             for key in [key for key in self._opened if not self._is_open(*key)]:
                 del self._opened[key]
-        return found
+        return found + self._rich.silence(now)
 
     def warming(self, signal: str) -> bool:
         """Whether too little was seen of a signal to judge it: no flag then says nothing about its health."""
+        if signal in self._rich:
+            return self._rich.warming(signal)
         row = self._rows.get(signal)
         return row is None or bool(self._signals[row, lay.WARM] < self._p[lay.WARM_ALL])
 
@@ -95,12 +99,14 @@ class MachineDetectors:
             "opened": [[*key, *value] for key, value in self._opened.items()],
             "heard": self._heard,
             "gap": self._gap,
+            "rich": self._rich.pack(),
         }
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Any], parameters: Mapping[str, float] | None = None) -> MachineDetectors:
         """The detectors that were packed; those of another version start to learn anew."""
         new = cls(parameters)
+        new._rich = RichSignals.unpack(packed.get("rich"))
         if packed["version"] != VERSION or packed["fields"] != lay.FIELDS:
             return new
         new._rows = {name: row for row, name in enumerate(packed["names"])}
@@ -134,7 +140,7 @@ class MachineDetectors:
         if pieces:
             reports = np.concatenate(pieces)
             found = self._flags(reports[np.lexsort((reports[:, lay.ROW], reports[:, lay.WHEN]))], state, product)
-        return found
+        return found + self._rich.observe(at, values, base, state, product, scores)
 
     def _planned(self, block: SignalBlock, configs: Mapping[str, SignalConfig]) -> tuple[NDArray[np.int64], Floats]:
         plan = self._plan
@@ -156,6 +162,7 @@ class MachineDetectors:
             known = (config.low, config.high, config.flatline_ms)
             limits[k, :3] = [np.nan if value is None else value for value in known]
             limits[k, lay.C_LEARN] = config.learn
+        self._rich.plan(block, configs)
         self._plan = (list(block.names), dict(configs), rows, limits)
         return rows, limits
 
@@ -172,6 +179,7 @@ class MachineDetectors:
         return base
 
     def _forget(self, base: int) -> None:
+        self._rich.forget(base)
         start = lay.CONTEXTS_FROM + 2 * base * lay.CONTEXT_FIELDS
         self._signals[:, start : start + 2 * lay.CONTEXT_FIELDS] = 0.0
         start = lay.LAGS_FROM + base * lay.LAG_FIELDS
@@ -232,7 +240,8 @@ def _gap(first: int, last: int, stale_ms: int, ended: bool) -> Anomaly:
         machine="", site="", line="", signal="", kind="gap", detector=DETECTOR, detector_version=VERSION,
         first=first, last=last, score=1.0 - 0.5 ** (silent / stale_ms), value=None, expected=None, expected_low=None,
         expected_high=None, severity="critical" if silent >= 4 * stale_ms else "warning", state="", product="",
-        message=f"The machine {what} {_span(silent)}, since {_clock(first)}: no message came, whatever it did.",
+        message=f"The machine {what} {words.span(silent)}, since {words.clock(first)}: "
+        "no message came, whatever it did.",
     )  # fmt: skip
 
 
@@ -247,47 +256,29 @@ def _sentence(
     low: float | None, high: float | None, state: str, product: str,
 ) -> str:  # fmt: skip
     where = f"while {state or 'in an unknown state'}" + (f" on {product}" if product and state == "running" else "")
-    since = f"since {_clock(first)}" + (f" (for {_span(last - first)})" if last > first else "")
-    number = _number(value)
+    since = f"since {words.clock(first)}" + (f" (for {words.span(last - first)})" if last > first else "")
+    number = words.number(value)
     if kind == "flatline":
-        return f"{signal} has not moved from {_with(number, unit)} {where}, {since}: the sensor may be stuck."
+        return f"{signal} has not moved from {words.with_unit(number, unit)} {where}, {since}: the sensor may be stuck."
     if kind == "limit":
         bounds = " and ".join(
-            _with(f"{word} {_number(bound)}", unit)
+            words.with_unit(f"{word} {words.number(bound)}", unit)
             for word, bound in (("above", low), ("below", high))
             if bound is not None
         )
-        return f"{signal} reached {_with(number, unit)} {where}, {since}; it has to stay {bounds}."
+        return f"{signal} reached {words.with_unit(number, unit)} {where}, {since}; it has to stay {bounds}."
     if kind == "gap" and expected is not None:
         return (
-            f"{signal} drops out {where}, {since}: it reads {_with(number, unit)} for a moment, time and again. "
+            f"{signal} drops out {where}, {since}: it reads {words.with_unit(number, unit)} for a moment, time and again. "
             "Such readings are left out from now on; look at the sensor and its line."
         )
     if kind == "gap":
-        return f"{signal} sends nothing {where}, {since}, though the machine does; it was {_with(number, unit)} then."
+        last_read = words.with_unit(number, unit)
+        return f"{signal} sends nothing {where}, {since}, though the machine does; it was {last_read} then."
     if kind == "noise":
-        return f"{signal} swings more than usual {where}, {since}, last to {_with(number, unit)}."
-    usual = f"{_number(low)} to {_with(_number(high), unit)}"
+        return f"{signal} swings more than usual {where}, {since}, last to {words.with_unit(number, unit)}."
+    usual = f"{words.number(low)} to {words.with_unit(words.number(high), unit)}"
     if kind == "spike":
-        return f"{signal} jumped to {_with(number, unit)} at {_clock(first)} {where}; usual is {usual}."
+        return f"{signal} jumped to {words.with_unit(number, unit)} at {words.clock(first)} {where}; usual is {usual}."
     verb = "drifted away" if kind == "drift" else "left its level"
-    return f"{signal} {verb}, to about {_with(number, unit)} {where}, {since}; usual is {usual}."
-
-
-def _number(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def _with(number: str, unit: str) -> str:
-    return f"{number} {unit}" if unit else number
-
-
-def _clock(at: int) -> str:
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _span(ms: int) -> str:
-    seconds = ms // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f"{signal} {verb}, to about {words.with_unit(number, unit)} {where}, {since}; usual is {usual}."

@@ -39,12 +39,18 @@ class CalendarLevel:
     exceptions: tuple[CalendarException, ...] = ()
 
 
+RICH = "rich"
+DETECTORS = ("default", RICH)
+RICH_SIGNALS = 8  # of one machine: each takes 84 KB of memory, and as much of the machine's snapshot
+
+
 @dataclass(frozen=True, slots=True)
 class SignalConfig:
     """What the factory file knows of a signal; limits in the signal's unit.
 
     `spc`: nelson, western_electric, or empty: no control chart. A point is the mean of `spc_every_ms` of running, a
     multiple of a minute; 0: every sample is one. The first `spc_points` from `spc_since` (ms) on are its base.
+    `detector`: one of DETECTORS.
     """
 
     name: str
@@ -57,6 +63,7 @@ class SignalConfig:
     spc_every_ms: int = 60_000
     spc_points: int = 100
     spc_since: int = 0
+    detector: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
