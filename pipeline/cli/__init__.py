@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "replay": "the same engine in memory: files in, Parquet out",
     "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
+    "incidents": "list, acknowledge and mute incidents: flags that belong together",
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
     "verify": "run worked OEE cases and print where the engine differs",
