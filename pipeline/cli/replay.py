@@ -25,8 +25,13 @@ EXAMPLE = (
 @file_options
 @click.option("--factory", type=click.Path(), metavar="FILE",
               help="factory.yaml of the machines; without it their OEE has no value.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder for oee_facts, intervals, anomalies, incidents, events (.parquet); made if missing.")  # fmt: skip
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the tables of rows (.parquet): OEE, intervals, anomalies, incidents; made if missing.",
+)
 @settings.options("window_s", "lateness_s", "max_future_s", "retention_h", "provisional_s")
 def command(factory: str | None, out: Path, **given: Any) -> None:
     """Compute OEE facts and anomaly flags of FILES in memory: no Kafka, no store, the same rows as the line's.
