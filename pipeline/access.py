@@ -53,12 +53,12 @@ ROLES: tuple[Role, ...] = (
     Role(
         "worker", "computes: telemetry to results, ticks, saved state",
         reads=("telemetry", "state"),
-        writes=("telemetry", "oee", "intervals", "anomalies", "dead-letters", "state"),
+        writes=("telemetry", "oee", "intervals", "anomalies", "incidents", "dead-letters", "state"),
         group=WORKER_GROUP, asks=("openoee-state-reader",),
     ),
     Role(
         "sink", "writes what it reads into the store",
-        reads=("telemetry", "oee", "intervals", "anomalies", "dead-letters", "factory"), group=SINK_GROUP,
+        reads=("telemetry", "oee", "intervals", "anomalies", "incidents", "dead-letters", "factory"), group=SINK_GROUP,
         asks=("openoee-plan",), store="sink",
     ),
     Role(

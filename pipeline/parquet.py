@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.model import FACTS, Anomaly, Interval, OeeFact
+from pipeline.core.model import FACTS, Anomaly, Incident, Interval, OeeFact
 
 INSTANT, DATE = pa.timestamp("ms", tz="UTC"), pa.date32()
 TYPES: dict[str, Any] = {
@@ -32,7 +32,7 @@ def schema(names: Iterable[str]) -> Any:
     return pa.schema([(name, TYPES.get(name, pa.string())) for name in names])
 
 
-def write_rows(path: Path, kind: type[OeeFact | Interval | Anomaly], rows: Sequence[Any]) -> None:
+def write_rows(path: Path, kind: type[OeeFact | Interval | Anomaly | Incident], rows: Sequence[Any]) -> None:
     """One file with one column per field of the record."""
     names = [field.name for field in fields(kind)]
     write(path, {name: [getattr(row, name) for row in rows] for name in names})

@@ -195,6 +195,24 @@ WHERE {_HERE} AND ({{signal:String}} = '' OR signal = {{signal:String}})
   AND first < {{end:DateTime64(3, 'UTC')}} AND last >= {_IN_RANGE}
 ORDER BY first DESC
 LIMIT {{limit:UInt32}}"""),
+    Question("incidents", "Which flags belong together, worst first, and what was lost meanwhile?", f"""
+SELECT id, status, severity, machine, line, signals, kinds, first, round(duration_ms / 60000, 1) AS minutes,
+       lost_minutes, lost_parts, flags, page, muted, acknowledged, acknowledged_by, note, message
+FROM incident_costs({_RANGE})
+WHERE {_HERE} AND {_MACHINES}
+ORDER BY indexOf(['critical', 'warning', 'info'], severity), lost_minutes DESC, first DESC
+LIMIT {{limit:UInt32}}"""),
+    Question("after-incidents", "Which stops follow within the hour, and how much more often than usual?", f"""
+SELECT signal, kind, state, reason, incidents, times, round(share, 3) AS share, round(usual_share, 3) AS usual_share,
+       round(ratio, 1) AS ratio
+FROM after_incidents({_RANGE})
+ORDER BY times DESC, ratio DESC, signal, kind, state, reason
+LIMIT {{limit:UInt32}}"""),
+    Question("mutes", "Of which flags does nobody want a message, until when and why?", """
+SELECT machine, id, signal, kind, until, why, issued_by, issued
+FROM mutes_in_force
+WHERE ({machine:String} = '' OR machine = {machine:String}) AND until > now64(3)
+ORDER BY until, machine, id"""),
     Question("signals", "How did a signal run, minute by minute?", """
 SELECT machine, signal, toStartOfMinute(ts) AS minute, round(avg(value), 3) AS mean, min(value) AS low,
        max(value) AS high, count() AS samples
@@ -240,6 +258,7 @@ UNION ALL SELECT 'counts', count() FROM part_counts WHERE machine IN here
 UNION ALL SELECT 'intervals', count() FROM timeline WHERE machine IN here
 UNION ALL SELECT 'facts', count() FROM facts WHERE machine IN here
 UNION ALL SELECT 'anomalies', count() FROM anomaly_flags WHERE machine IN here
+UNION ALL SELECT 'incidents', count() FROM incident_list WHERE machine IN here
 UNION ALL SELECT 'dead letters', count() FROM parked WHERE machine IN here"""),
     Question("seen", "Which sites are there, and from when to when?", """
 SELECT site, min(window_start) AS first, max(window_end) AS last, max(known_at) AS known, uniqExact(machine) AS machines

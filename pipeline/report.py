@@ -60,6 +60,7 @@ class Report:
     anomalies: list[Row]
     rows: dict[str, int]
     found: Found | None = None
+    incidents: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -92,6 +93,7 @@ def gather(
         losses=ask(store, "downtime", {**here, "limit": str(TOP)}).dicts(),
         anomalies=flags,
         rows={row["table"]: row["rows"] for row in ask(store, "rows", {"site": site}).dicts()},
+        incidents=ask(store, "incidents", {**here, "limit": str(FLAGS)}).dicts(),
         found=None if put_in is None else compare(list(put_in), flags),
     )  # fmt: skip
 
@@ -213,6 +215,7 @@ def render(report: Report, out: Console) -> None:
             "Lines (good parts at the exit, at the pace of the slowest station)",
         ))  # fmt: skip
     _render_losses(report, out)
+    _render_incidents(report, out)
     _render_anomalies(report, out)
     counts = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count)
     out.print(f"Rows in the store: {counts}", markup=False)
@@ -244,6 +247,18 @@ def _bar(row: Row, largest: float) -> str:
     """A bar as long as the step's share of all time; what is lost is lighter than what is left."""
     width: int = round(BAR * abs(row["minutes"]) / largest)
     return ("█" if row["is_total"] else "▒") * width
+
+
+def _render_incidents(report: Report, out: Console) -> None:
+    rows = [
+        [row["severity"], row["status"] + (" (muted)" if row["muted"] else " (seen)" if row["acknowledged"] else ""),
+         f"{_utc(row['first']):%Y-%m-%d %H:%M:%S}", row["machine"], ", ".join(row["signals"]), row["minutes"],
+         row["lost_minutes"], row["lost_parts"], row["message"]]
+        for row in report.incidents[:TOP]
+    ]  # fmt: skip
+    head = ("severity", "state", "since", "machine", "signals", "min", "lost min", "lost parts", "what")
+    title = f"Incidents: {len(report.incidents)} of {len(report.anomalies)} flags"
+    out.print(table(head, rows, title + (", the worst:" if len(report.incidents) > TOP else "")))
 
 
 def _render_anomalies(report: Report, out: Console) -> None:

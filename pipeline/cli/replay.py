@@ -25,8 +25,13 @@ EXAMPLE = (
 @file_options
 @click.option("--factory", type=click.Path(), metavar="FILE",
               help="factory.yaml of the machines; without it their OEE has no value.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
-              help="Folder for oee_facts, intervals, anomalies and events (.parquet); made when missing.")  # fmt: skip
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the tables of rows (.parquet): OEE, intervals, anomalies, incidents; made if missing.",
+)
 @settings.options("window_s", "lateness_s", "max_future_s", "retention_h", "provisional_s")
 def command(factory: str | None, out: Path, **given: Any) -> None:
     """Compute OEE facts and anomaly flags of FILES in memory: no Kafka, no store, the same rows as the line's.
@@ -36,7 +41,7 @@ def command(factory: str | None, out: Path, **given: Any) -> None:
     from pipeline import factory as factory_file
     from pipeline import parquet, replay
     from pipeline.cli.files import Reading
-    from pipeline.core.model import Anomaly, Interval, OeeFact
+    from pipeline.core.model import Anomaly, Incident, Interval, OeeFact
 
     names = ("adapter", "mappings", "devices", "machine", "refused", "files")
     reading = Reading(**{name: given.pop(name) for name in names})
@@ -53,6 +58,7 @@ def command(factory: str | None, out: Path, **given: Any) -> None:
     parquet.write_rows(out / "oee_facts.parquet", OeeFact, facts)
     parquet.write_rows(out / "intervals.parquet", Interval, intervals)
     parquet.write_rows(out / "anomalies.parquet", Anomaly, anomalies)
+    parquet.write_rows(out / "incidents.parquet", Incident, replay.current(emitted.incidents))
     rows = [(machine, *event) for machine, event in dict.fromkeys(events)]
     columns = zip(*rows, strict=True) if rows else ((),) * len(parquet.EVENTS)
     parquet.write(out / "events.parquet", dict(zip(parquet.EVENTS, map(list, columns), strict=True)))

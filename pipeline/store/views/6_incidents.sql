@@ -45,7 +45,7 @@ WITH
     ),
     down AS
     (
-        SELECT i.id AS id, sum(dateDiff('millisecond', greatest(s.start, i.first), least(s.until, i.last))) AS lost_ms
+        SELECT i.id AS id, sum(dateDiff('millisecond', greatest(s.start, i.first), least(s.until, i.last))) AS down_ms
         FROM asked AS i INNER JOIN stops AS s ON s.machine = i.machine
         WHERE s.start < i.last AND s.until > i.first
         GROUP BY id
@@ -55,20 +55,19 @@ WITH
         SELECT
             i.id AS id,
             sum(w.lost_us * dateDiff('millisecond', greatest(w.low, i.first), least(w.high, i.last))
-                / dateDiff('millisecond', w.low, w.high)) AS lost_us,
+                / dateDiff('millisecond', w.low, w.high)) AS loss_us,
             sumIf(w.lost_us / w.cycle_us * dateDiff('millisecond', greatest(w.low, i.first), least(w.high, i.last))
-                / dateDiff('millisecond', w.low, w.high), w.cycle_us > 0) AS lost_parts,
+                / dateDiff('millisecond', w.low, w.high), w.cycle_us > 0) AS loss_parts,
             countIf(w.cycle_us > 0) AS priced
         FROM asked AS i INNER JOIN windows AS w ON w.machine = i.machine
         WHERE w.low < i.last AND w.high > i.first
         GROUP BY id
     )
 SELECT
-    i.*, d.lost_ms AS lost_ms, round(d.lost_ms / 60000, 1) AS lost_minutes, round(greatest(p.lost_us, 0)) AS lost_us,
-    if(i.last > i.first AND p.priced = 0, NULL, round(greatest(p.lost_parts, 0), 1)) AS lost_parts
-FROM asked AS i
-LEFT JOIN down AS d ON d.id = i.id
-LEFT JOIN parts AS p ON p.id = i.id;
+    * EXCEPT (down_ms, loss_us, loss_parts, priced),
+    down_ms AS lost_ms, round(down_ms / 60000, 1) AS lost_minutes, round(greatest(loss_us, 0)) AS lost_us,
+    if(last > first AND priced = 0, NULL, round(greatest(loss_parts, 0), 1)) AS lost_parts
+FROM asked LEFT JOIN down USING (id) LEFT JOIN parts USING (id);
 
 -- What usually follows: of the incidents that began in [start, end), by signal and kind, the share after which a stop of
 -- this state and reason began within the hour, beside the share of all hours of these machines in which one began.
