@@ -284,3 +284,14 @@ def test_a_snapshot_of_another_version_starts_to_learn_anew() -> None:
 @pytest.mark.parametrize("level", [1e-12, 1e12, 0.0, -40.0])
 def test_constants_of_any_size_are_healthy(level: float) -> None:
     assert watch(np.full(4000, level)) == []
+
+
+def test_readings_of_zero_for_a_moment_are_told_once_and_left_out() -> None:
+    values = healthy(18, 2)
+    values[30::20] = 0.0
+    values[6001] += 12.0
+    flags = {flag.kind: flag for flag in current(watch(values))}
+    assert sorted(flags) == ["gap", "spike"]
+    assert flags["spike"].first == START + 6001 * SECOND
+    assert flags["gap"].first == START + 30 * SECOND
+    assert "reads 0 for a moment, time and again" in flags["gap"].message
