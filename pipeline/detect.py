@@ -64,8 +64,8 @@ def detect(source: Path, time_column: str, value_column: str, output: Path, dete
                         newest = at
                 scores = np.zeros(len(texts))
                 if good:
-                    at = np.array([times[k] for k in good], dtype=np.int64)
-                    block = SignalBlock(at, ["value"], np.array([[values[k] for k in good]]))
+                    instants = np.array([times[k] for k in good], dtype=np.int64)
+                    block = SignalBlock(instants, ["value"], np.array([[values[k] for k in good]]))
                     judged = machine.score(block, "running", "", configs)[0][0]
                     tally.unjudged += int(np.isnan(judged).sum())
                     scores[good] = np.nan_to_num(judged)

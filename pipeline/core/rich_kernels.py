@@ -137,14 +137,14 @@ def rarity(counts: Rows, member: int, total: float, place: float) -> float:
         share = counts[member, k] * (1.0 - (place - k))
         for j in range(k + 1, BINS):
             share += counts[member, j]
-        return -math.log10(max(min(share / total, 1.0), TAIL))
+        return -math.log10(max(min(float(share / total), 1.0), TAIL))
     excess, weight = 3.0, 3.0  # three excesses of the quantile's own size are taken as seen
     for j in range(edge + 1, BINS):
         if counts[member, j] > 0.0:
             excess += counts[member, j] * (2.0 ** (0.25 * (j + 0.5 - quantile)) - 1.0)
             weight += counts[member, j]
     over = min(2.0 ** (0.25 * (place - quantile)) - 1.0, 1e6)
-    return -math.log10(TAIL) + over / max(float(excess / weight), 0.05) / LN10
+    return float(-math.log10(TAIL) + over / max(excess / weight, 0.05) / LN10)
 
 
 @compiled
