@@ -241,7 +241,8 @@ def speed() -> None:
         Watch.observe, Watch.look = observe, look  # type: ignore[method-assign]
         size = len(msgpack.packb(machine.scorer.watch.pack()))
         print(
-            f"frames of {samples} x 20: {taken / frames * 1e6:.0f} us a frame, {watched / frames * 1e6:.1f} of them here;",
+            f"frames of {samples} x 20: {taken / frames * 1e6:.0f} us a frame,"
+            f" {watched / frames * 1e6:.1f} of them here;",
             end=" ",
         )
         print(f"{20 * samples * frames / taken / 1e6:.2f} M values/s; state {size} bytes", flush=True)

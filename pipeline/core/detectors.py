@@ -269,8 +269,8 @@ def _sentence(
         return f"{signal} reached {words.with_unit(number, unit)} {where}, {since}; it has to stay {bounds}."
     if kind == "gap" and expected is not None:
         return (
-            f"{signal} drops out {where}, {since}: it reads {words.with_unit(number, unit)} for a moment, time and again. "
-            "Such readings are left out from now on; look at the sensor and its line."
+            f"{signal} drops out {where}, {since}: it reads {words.with_unit(number, unit)} for a moment, again and "
+            "again. Such readings are left out from now on; look at the sensor and its line."
         )
     if kind == "gap":
         last_read = words.with_unit(number, unit)
