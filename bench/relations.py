@@ -240,12 +240,9 @@ def speed() -> None:
                 taken = watched = 0.0
         Watch.observe, Watch.look = observe, look  # type: ignore[method-assign]
         size = len(msgpack.packb(machine.scorer.watch.pack()))
-        print(
-            f"frames of {samples} x 20: {taken / frames * 1e6:.0f} us a frame,"
-            f" {watched / frames * 1e6:.1f} of them here;",
-            end=" ",
-        )
-        print(f"{20 * samples * frames / taken / 1e6:.2f} M values/s; state {size} bytes", flush=True)
+        print(f"frames of {samples} x 20: {taken / frames * 1e6:.0f} us a frame,", end=" ")
+        rate = 20 * samples * frames / taken / 1e6
+        print(f"{watched / frames * 1e6:.1f} of them here; {rate:.2f} M values/s; state {size} bytes", flush=True)
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ LEVELLED = replace(
         ),
         CalendarLevel("enterprise", True),
     ),
-    units_per_cycle={"A": 4, "*": 2}, count_split="proportional",
+    units_per_cycle={"A": 4, "*": 2}, count_split="proportional", watch_cycle=False, watch_relations=False,
 )  # fmt: skip
 CORRECTION = Correction(
     T0, T0 + 5, "fault", "closed", "tool broken", 2, "B", "8", -3, 4, 1, 750_000, "corr-1", True

@@ -82,7 +82,7 @@ WHOLE = applied(opened([]), log())
 
 
 def test_the_log_says_something():
-    assert {record.topic for record in WHOLE} == {"oee", "intervals"}
+    assert {record.topic for record in WHOLE} == {"oee", "intervals", "anomalies", "incidents"}
     assert len(WHOLE) > 50
 
 

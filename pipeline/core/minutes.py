@@ -128,9 +128,12 @@ class Sums:
         _gather(self._sums, self._counts, self._plan[2], _plain(block.at), _plain(block.values), self.minute)
 
     def _make_room(self, before: int, after: int) -> None:
-        columns = len(self._rows) - self._sums.shape[1]
-        self._sums = np.pad(self._sums, ((before, after), (0, columns)))
-        self._counts = np.pad(self._counts, ((before, after), (0, columns)))
+        minutes, columns = self._sums.shape
+        shape = (before + minutes + after, len(self._rows))
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        sums[before : before + minutes, :columns] = self._sums
+        counts[before : before + minutes, :columns] = self._counts
+        self._sums, self._counts = sums, counts
 
     def take(self) -> dict[str, tuple[float, float]]:
         """(sum, number) of the samples of the first minute kept, by signal; the next minute is then the first."""

@@ -294,4 +294,4 @@ def test_readings_of_zero_for_a_moment_are_told_once_and_left_out() -> None:
     assert sorted(flags) == ["gap", "spike"]
     assert flags["spike"].first == START + 6001 * SECOND
     assert flags["gap"].first == START + 30 * SECOND
-    assert "reads 0 for a moment, time and again" in flags["gap"].message
+    assert "reads 0 for a moment, again and again" in flags["gap"].message
