@@ -1,22 +1,28 @@
-"""The ASGI application: the board's page, its figures as JSON, and as they change."""
+"""The ASGI application: the pages, their figures as JSON, and as they change."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
+from pipeline.store.client import Store
+from pipeline.web.board import Row, board
 from pipeline.web.live import Live
+from pipeline.web.machine import machine
 
 STATIC = Path(__file__).parent / "static"
-MOST_SITES = 32
+MOST_WATCHED = 256
 CLOSE_S = 2
 HEADERS = {
     "Content-Security-Policy": (
@@ -27,15 +33,31 @@ HEADERS = {
 }
 
 
+def _board(site: str, store: Store, now: datetime) -> Row:
+    return {"machines": board(store, site, now)}
+
+
+def _machine(name: str, store: Store, now: datetime) -> Row:
+    return machine(store, name, now) or {"machine": None}
+
+
+NAME = PathParameter(max_length=200)
+READ = {"board": _board, "machine": _machine}
+
+
 def create(settings: Settings) -> FastAPI:
     """The application on the store that the settings name. OpenAPI: /api/openapi.json."""
     app = FastAPI(title="openoee", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    watched: dict[str, Live] = {}
+    watched: dict[tuple[str, str], Live] = {}
 
-    def live(site: str) -> Live:
-        if site not in watched and len(watched) >= MOST_SITES:
-            raise HTTPException(400, f"more than {MOST_SITES} sites are asked for: leave `site` empty for all of them")
-        return watched.setdefault(site, Live(settings, site))
+    def watch(what: str, name: str) -> Live:
+        """The one reader that all who ask for this share; of too many, the one asked for longest ago is forgotten."""
+        key = (what, name)
+        found = watched.pop(key, None) or Live(settings, partial(READ[what], name))
+        watched[key] = found
+        if len(watched) > MOST_WATCHED:
+            del watched[next(iter(watched))]
+        return found
 
     @app.middleware("http")
     async def guard(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -49,17 +71,37 @@ def create(settings: Settings) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "board.html")
 
-    @app.get("/api/board", summary="Every machine: state, figures of its shift, newest flag")
+    @app.get("/api/board", summary="Every machine: state, figures of its shift, open incident")
     async def figures(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await live(site).now()
+        told = await watch("board", site).now()
         return JSONResponse(told, 503 if "error" in told else 200)
 
     @app.get("/api/live", summary="The same as server-sent events: board, changed, away")
     async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
-        return StreamingResponse(live(site).events(), media_type="text/event-stream")
+        return StreamingResponse(watch("board", site).tiles(), media_type="text/event-stream")
 
+    _machines(app, watch)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+def _machines(app: FastAPI, watch: Callable[[str, str], Live]) -> None:
+    @app.get("/machines/{name:path}", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "machine.html")
+
+    @app.get("/api/machines/{name:path}", summary="One machine: its shift by state, window and loss; flags, incidents")
+    async def of_machine(name: str = NAME) -> JSONResponse:
+        told = await watch("machine", name).now()
+        if "error" in told:
+            return JSONResponse(told, 503)
+        if told["machine"] is None:
+            return JSONResponse({"error": f"no factory file names a machine {name!r}"}, 404)
+        return JSONResponse(told)
+
+    @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: machine, same, away")
+    async def machine_events(name: str = NAME) -> StreamingResponse:
+        return StreamingResponse(watch("machine", name).whole(), media_type="text/event-stream")
 
 
 def serve(settings: Settings) -> None:
