@@ -30,30 +30,32 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
 }
 
 
-def _board(site: str, store: Store, now: datetime) -> Row:
+def _board(site: str, _before: int, store: Store, now: datetime) -> Row:
     return {"machines": board(store, site, now)}
 
 
-def _machine(name: str, store: Store, now: datetime) -> Row:
-    return machine(store, name, now) or {"machine": None}
+def _machine(name: str, before: int, store: Store, now: datetime) -> Row:
+    return machine(store, name, before, now) or {"machine": None}
 
 
 NAME = PathParameter(max_length=200)
+BEFORE = Query(0, ge=0, le=2, description="so many shifts before the newest, within 26 h")
 READ = {"board": _board, "machine": _machine}
 
 
 def create(settings: Settings) -> FastAPI:
     """The application on the store that the settings name. OpenAPI: /api/openapi.json."""
     app = FastAPI(title="openoee", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    watched: dict[tuple[str, str], Live] = {}
+    watched: dict[tuple[str, str, int], Live] = {}
 
-    def watch(what: str, name: str) -> Live:
+    def watch(what: str, name: str, before: int = 0) -> Live:
         """The one reader that all who ask for this share; of too many, the one asked for longest ago is forgotten."""
-        key = (what, name)
-        found = watched.pop(key, None) or Live(settings, partial(READ[what], name))
+        key = (what, name, before)
+        found = watched.pop(key, None) or Live(settings, partial(READ[what], name, before))
         watched[key] = found
         if len(watched) > MOST_WATCHED:
             del watched[next(iter(watched))]
@@ -85,14 +87,14 @@ def create(settings: Settings) -> FastAPI:
     return app
 
 
-def _machines(app: FastAPI, watch: Callable[[str, str], Live]) -> None:
+def _machines(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
     @app.get("/machines/{name:path}", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "machine.html")
 
     @app.get("/api/machines/{name:path}", summary="One machine: its shift by state, window and loss; flags, incidents")
-    async def of_machine(name: str = NAME) -> JSONResponse:
-        told = await watch("machine", name).now()
+    async def of_machine(name: str = NAME, before: int = BEFORE) -> JSONResponse:
+        told = await watch("machine", name, before).now()
         if "error" in told:
             return JSONResponse(told, 503)
         if told["machine"] is None:
@@ -100,8 +102,8 @@ def _machines(app: FastAPI, watch: Callable[[str, str], Live]) -> None:
         return JSONResponse(told)
 
     @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: machine, same, away")
-    async def machine_events(name: str = NAME) -> StreamingResponse:
-        return StreamingResponse(watch("machine", name).whole(), media_type="text/event-stream")
+    async def machine_events(name: str = NAME, before: int = BEFORE) -> StreamingResponse:
+        return StreamingResponse(watch("machine", name, before).whole(), media_type="text/event-stream")
 
 
 def serve(settings: Settings) -> None:

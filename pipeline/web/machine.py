@@ -20,7 +20,7 @@ SELECT shift, period, first, last, oee, a, p, q, coverage, oee_null, good, rejec
 FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')},
             end = {now:DateTime64(3, 'UTC')})
 WHERE shift != '' AND machine = {machine:String}
-ORDER BY last DESC LIMIT 1"""
+ORDER BY last DESC LIMIT 1 OFFSET {before:UInt8}"""
 WATERFALL = """
 SELECT step, loss, is_total, us, share_of_planned
 FROM waterfall(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')},
@@ -40,7 +40,7 @@ FROM
 ) AS t LEFT JOIN reason_tree AS r ON r.site = t.site AND r.code = t.reason
 ORDER BY start"""
 WINDOWS = """
-SELECT first AS start, last AS until, oee, good, reject, coverage, oee_null
+SELECT first AS start, last AS until, oee, good, reject, coverage, oee_null, busy_ms, ideal_good_us
 FROM oee_by(level = 'machine', grain = 'window', profile = '', start = {start:DateTime64(3, 'UTC')} - INTERVAL 1 HOUR,
             end = {end:DateTime64(3, 'UTC')})
 WHERE machine = {machine:String} AND last > {start:DateTime64(3, 'UTC')}
@@ -57,8 +57,9 @@ WHERE machine = {machine:String} AND opened >= {back:DateTime64(3, 'UTC')}
 ORDER BY opened DESC LIMIT {most:UInt32}"""
 
 
-def machine(store: Store, name: str, now: datetime) -> Row | None:
-    """Figures of the newest shift of the last 26 h of one machine; None: no factory file names it.
+def machine(store: Store, name: str, before: int, now: datetime) -> Row | None:
+    """Figures of the newest shift of the last 26 h of one machine, or of the `before`-th before it; None: no factory
+    file names the machine.
 
     Times are UTC milliseconds, ratios 0 to 1, `us` microseconds, `minutes` minutes. `start` and `until` are those of
     the shift as far as it is known, without one the last 8 h; then `shift` is None and `waterfall` empty. At most 2000
@@ -66,7 +67,7 @@ def machine(store: Store, name: str, now: datetime) -> Row | None:
     Raises StoreUnavailable, StoreRefused.
     """
     now = now.astimezone(UTC)
-    values: Row = {"machine": name, "now": now, "back": now - BACK}
+    values: Row = {"machine": name, "now": now, "back": now - BACK, "before": before}
     places = ask(store, PLACE, values)
     if not places:
         return None

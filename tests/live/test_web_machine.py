@@ -140,8 +140,23 @@ def test_without_a_shift_there_is_no_oee_and_old_news_is_marked(settings: Settin
             told(store, f"SELECT 1 AS one FROM facts WHERE window_start > {at(milliseconds(later) - 26 * 3_600_000)}")
             == []
         )
-        body = machine(store, names[0], later)
+        body = machine(store, names[0], 0, later)
         assert body is not None
         assert (body["shift"], body["state"], body["stale"]) == (None, None, True)
         assert (body["timeline"], body["windows"], body["waterfall"], body["downtime"]) == ([], [], [], [])
-        assert machine(store, "nobody", later) is None
+        assert machine(store, "nobody", 0, later) is None
+
+
+def test_a_shift_before_that_is_not_there_is_none(settings: Settings, names: list[str]) -> None:
+    with served(settings) as address:
+        ids = set()
+        for before in (0, 1, 2):
+            shift = json.loads(get(f"{address}/api/machines/{names[0]}?before={before}"))["shift"]
+            if shift is not None:
+                ids.add((shift["period"], shift["shift"]))
+                assert len(ids) == before + 1
+        assert 1 <= len(ids) < 3  # two hours are never in three shifts
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            get(f"{address}/api/machines/{names[0]}?before=9")
+        assert refused.value.code == 422
+        refused.value.close()

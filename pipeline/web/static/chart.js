@@ -3,6 +3,7 @@ import { LOOK, clock, make, percent, words } from "/static/common.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HOUR = 3600000;
+const MOST_OEE = 1.25; // a window of which seconds are planned can have any: its bar ends here, its figure is told
 const NAME = 190;
 const ROW = 26;
 const NONE = "Nothing in this time.";
@@ -32,7 +33,8 @@ function hours(svg, { start, until, zone, left, right, top, bottom }) {
   const step = HOUR * Math.max(1, Math.ceil((60 * (until - start)) / HOUR / Math.max(1, right - left)));
   for (let at = Math.ceil(start / HOUR) * HOUR; at <= until; at += step) {
     shape("line", { x1: x(at), x2: x(at), y1: top, y2: bottom, class: "axis" }, svg);
-    shape("text", { x: x(at), y: bottom + 16, "text-anchor": "middle", class: "soft" }, svg, clock(at, zone, at));
+    const anchor = x(at) < left + 20 ? "start" : x(at) > right - 20 ? "end" : "middle";
+    shape("text", { x: x(at), y: bottom + 18, "text-anchor": anchor, class: "soft" }, svg, clock(at, zone, at));
   }
   return x;
 }
@@ -59,6 +61,20 @@ export function timeline(holder, { timeline: spans, start, until, timezone: zone
   });
 }
 
+// OEE of the hour before each window's end: the sums of its windows, divided.
+function lastHour(rows) {
+  let [first, good, busy] = [0, 0, 0];
+  return rows.map((row) => {
+    good += row.ideal_good_us;
+    busy += row.busy_ms;
+    for (; rows[first].start < row.until - HOUR; first += 1) {
+      good -= rows[first].ideal_good_us;
+      busy -= rows[first].busy_ms;
+    }
+    return [row.until, good / (1000 * busy)];
+  });
+}
+
 export function windows(holder, { windows: rows, start, until, timezone: zone, oee_target: target, shift }) {
   if (!rows.length) return holder.replaceChildren(NONE);
   const known = rows.filter((row) => row.oee !== null);
@@ -66,8 +82,7 @@ export function windows(holder, { windows: rows, start, until, timezone: zone, o
   const label = `OEE of ${rows.length} windows${above}; of the shift ${percent(shift?.oee)}, target ${percent(target)}`;
   const { svg, width } = sheet(holder, 206, label);
   const [left, right, top, bottom] = [52, width - 4, 8, 180];
-  const highest = Math.max(1, ...known.map((row) => row.oee));
-  const y = (ratio) => bottom - (ratio / highest) * (bottom - top);
+  const y = (ratio) => bottom - (Math.min(ratio, MOST_OEE) / MOST_OEE) * (bottom - top);
   for (const ratio of [0, 0.5, 1]) {
     shape("line", { x1: left, x2: right, y1: y(ratio), y2: y(ratio), class: "axis" }, svg);
     shape("text", { x: left - 6, y: y(ratio) + 5, "text-anchor": "end", class: "soft" }, svg, `${100 * ratio} %`);
@@ -80,6 +95,9 @@ export function windows(holder, { windows: rows, start, until, timezone: zone, o
     const high = row.oee === null ? { y: bottom - 3, height: 3 } : { y: y(row.oee), height: bottom - y(row.oee) };
     hint(shape("rect", { ...box, ...high, class: look }, svg), `${clock(row.start, zone)} ${why}, ${row.good} good`);
   }
+  const d = lastHour(known).map(([at, oee], number) => `${number ? "L" : "M"}${x(at)} ${y(oee)}`).join("");
+  for (const _ of ["halo", "line"]) shape("path", { d, class: "mean" }, svg);
+  make("p", "legend", holder, "Bars: each window. Line: the hour before.");
   if (target === null) return;
   shape("line", { x1: left, x2: right, y1: y(target), y2: y(target), class: "target" }, svg);
   shape("text", { x: right, y: y(target) - 5, "text-anchor": "end" }, svg, `target ${percent(target)}`);
@@ -106,7 +124,7 @@ export function waterfall(holder, steps) {
   const rows = steps.map((step) => {
     const before = step.is_total ? 0 : left;
     left = before + step.us;
-    const text = `${(step.us / 60e6).toFixed(1)} min`;
+    const text = `${(step.us / 60e6).toFixed(1).replace(/^-(?!0\.0$)/, "−").replace("-0.0", "0.0")} min`;
     return { name: step.step, from: Math.min(before, left), to: Math.max(before, left), text, look: step.is_total ? "good" : "wait" };
   });
   const told = steps.filter((step) => step.us !== 0).map((step) => `${step.step} ${(step.us / 60e6).toFixed(1)} min`);

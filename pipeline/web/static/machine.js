@@ -5,6 +5,7 @@ import { LOOK, clock, listen, make, percent, seconds, teller, words } from "/sta
 const name = decodeURIComponent(location.pathname.replace("/machines/", ""));
 const all = document.getElementById("all");
 const at = (id) => document.getElementById(id);
+const before = Number(new URLSearchParams(location.search).get("before")) || 0;
 let shown = null;
 at("name").textContent = document.title = name;
 
@@ -25,6 +26,16 @@ const number = (text) => [text, "number"];
 const figure = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
 const minutes = (ms) => (ms / 60000).toFixed(1);
 
+function shifts(box) {
+  const line = make("nav", "", box);
+  line.setAttribute("aria-label", "Shifts");
+  ["this shift", "the one before", "the one before that"].forEach((text, number) => {
+    const link = make("a", "", line, text);
+    link.href = `?before=${number}`;
+    if (number === before) link.setAttribute("aria-current", "page");
+  });
+}
+
 function now({ state, stale, shift, start, until, timezone: zone, oee_target: target }) {
   const box = at("now");
   box.replaceChildren();
@@ -35,7 +46,8 @@ function now({ state, stale, shift, start, until, timezone: zone, oee_target: ta
   const why = stale ? [old] : [`since ${clock(state.start, zone)}`, state.reason, state.product, state.order];
   make("p", "why", is, why.filter(Boolean).join(" · "));
   const range = `${clock(start, zone)} to ${clock(until, zone)}`;
-  make("h2", "", box, shift ? `${shift.shift} shift, ${range}` : `No shift in the last 26 h, so no OEE; ${range}`);
+  make("h2", "", box, shift ? `${shift.shift} shift, ${range}` : `No such shift in the last 26 h, so no OEE; ${range}`);
+  shifts(box);
   if (!shift) return;
   const list = make("dl", "", box);
   const plan = shift.plan === null ? "" : ` of ${shift.plan} planned`;
@@ -99,12 +111,14 @@ const told = teller(() => {
   all.hidden = true;
 });
 
-listen(`/api/live/machines/${encodeURIComponent(name)}`, told, {
+listen(`/api/live/machines/${encodeURIComponent(name)}?before=${before}`, told, {
   machine(body) {
     if (body.machine === null) return told.fine(body.at, "", `No factory file names a machine ${name}`);
     shown = body;
     all.hidden = false;
+    const focused = [...at("now").querySelectorAll("a")].indexOf(document.activeElement);
     now(body);
+    if (focused >= 0) at("now").querySelectorAll("a")[focused].focus({ preventScroll: true });
     draw();
     tables(body);
     told.fine(body.at, body.timezone);
