@@ -18,6 +18,7 @@ from pipeline.errors import SettingError
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 from pipeline.web.board import Row, board
+from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
 from pipeline.web.machine import machine
 
@@ -42,9 +43,13 @@ def _machine(name: str, before: int, store: Store, now: datetime) -> Row:
     return machine(store, name, before, now) or {"machine": None}
 
 
+def _incidents(site: str, _before: int, store: Store, now: datetime) -> Row:
+    return {"incidents": incidents(store, site, now)}
+
+
 NAME = PathParameter(max_length=200)
 BEFORE = Query(0, ge=0, le=2, description="so many shifts before the newest, within 26 h")
-READ = {"board": _board, "machine": _machine}
+READ = {"board": _board, "machine": _machine, "incidents": _incidents}
 
 
 def create(settings: Settings) -> FastAPI:
@@ -83,6 +88,7 @@ def create(settings: Settings) -> FastAPI:
         return StreamingResponse(watch("board", site).tiles(), media_type="text/event-stream")
 
     _machines(app, watch)
+    _list(app, watch)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
@@ -101,9 +107,24 @@ def _machines(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
             return JSONResponse({"error": f"no factory file names a machine {name!r}"}, 404)
         return JSONResponse(told)
 
-    @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: machine, same, away")
+    @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: all, same, away")
     async def machine_events(name: str = NAME, before: int = BEFORE) -> StreamingResponse:
         return StreamingResponse(watch("machine", name, before).whole(), media_type="text/event-stream")
+
+
+def _list(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
+    @app.get("/incidents", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "incidents.html")
+
+    @app.get("/api/incidents", summary="Incidents of the last 7 days, the worst first, with what was lost meanwhile")
+    async def listed(site: str = Query("", max_length=200)) -> JSONResponse:
+        told = await watch("incidents", site, 0).now()
+        return JSONResponse(told, 503 if "error" in told else 200)
+
+    @app.get("/api/live/incidents", summary="The same as server-sent events: all, same, away")
+    async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
+        return StreamingResponse(watch("incidents", site, 0).whole(), media_type="text/event-stream")
 
 
 def serve(settings: Settings) -> None:

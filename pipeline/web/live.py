@@ -49,7 +49,7 @@ class Live:
             return self._question(store, datetime.now(UTC))
 
     async def whole(self) -> AsyncIterator[str]:
-        """Server-sent events: `machine` with all of it, after that only when it is another, `same`, or `away`."""
+        """Server-sent events: `all` of it, then again when it is another, else `same`, or `away`."""
         seen: Row | None = None
         while True:
             told = await self.now()
@@ -57,7 +57,7 @@ class Live:
             if "error" in told:
                 yield _event("away", told)
             elif fresh != seen:
-                yield _event("machine", told)
+                yield _event("all", told)
             else:
                 yield _event("same", {"at": told["at"]})
             seen = fresh

@@ -17,6 +17,7 @@ from web_server import event, get, served, simulated
 from pipeline.core.incident_model import Incident
 from pipeline.errors import SettingError
 from pipeline.local.machine import free_port
+from pipeline.queries import ask
 from pipeline.settings import Settings, load
 from pipeline.store.client import Store
 from pipeline.web.app import serve
@@ -81,6 +82,26 @@ def test_an_incident_comes_is_seen_and_goes_while_it_is_watched(settings: Settin
                     assert (found[0]["acknowledged"], found[0]["acknowledged_by"]) == (
                         step.acknowledged, step.acknowledged_by
                     )  # fmt: skip
+
+
+def test_incidents_are_those_of_the_command_in_its_order(settings: Settings) -> None:
+    now = time.time_ns() // 1_000_000
+    with served(settings) as address, closing(Store(settings)) as store:
+        one = told(store, "SELECT machine FROM factory ORDER BY machine LIMIT 1")[0]["machine"]
+        for number, severity in enumerate(("warning", "critical")):
+            opened = now - (number + 2) * 60_000
+            put(store, Incident(
+                one, "lyon", "L1", f"{one}/{opened}", opened, opened, opened + 1000, opened + 2000, severity, True,
+                False, 1, ["load"], ["limit"], "load", "limit", 0.9, "running", "A", "load is high", known_at=opened,
+            ))  # fmt: skip
+        shown = json.loads(get(f"{address}/api/incidents?site=lyon"))["incidents"]
+        wanted = ask(store, "incidents", {"site": "lyon", "limit": "200"}).dicts()
+        assert shown[0]["severity"] == "critical"
+        names = ("id", "severity", "status", "minutes", "lost_minutes", "lost_parts", "message")
+        assert [[row[name] for name in names] for row in shown] == [[row[name] for name in names] for row in wanted]
+        assert all(row["timezone"] for row in shown)
+        assert json.loads(get(f"{address}/api/incidents?site=nowhere"))["incidents"] == []
+        assert "/static/incidents.js" in get(f"{address}/incidents").decode()
 
 
 def test_a_store_that_is_away_is_said_and_nothing_old_is_shown(settings: Settings) -> None:

@@ -100,7 +100,7 @@ def test_a_flag_comes_while_it_is_watched(settings: Settings, names: list[str]) 
         stream = urllib.request.urlopen(f"{address}/api/live/machines/{names[0]}", timeout=20)
         with closing(stream):
             name, body = event(stream)
-            assert (name, body["machine"]) == ("machine", names[0])
+            assert (name, body["machine"]) == ("all", names[0])
             put(store, Anomaly(
                 names[0], "lyon", "L1", "vibration", "limit", "limit", 1, now - 1000, now, 0.9, 7.5, 2.0, None, 7.0,
                 "critical", "running", "A", "vibration is high", now,
@@ -112,7 +112,7 @@ def test_a_flag_comes_while_it_is_watched(settings: Settings, names: list[str]) 
                 assert time.monotonic() < deadline
                 name, body = event(stream)
             newest = body["flags"][0]
-            assert (name, newest["message"], newest["first"]) == ("machine", "vibration is high", now - 1000)
+            assert (name, newest["message"], newest["first"]) == ("all", "vibration is high", now - 1000)
             assert (newest["expected_low"], newest["expected_high"]) == (None, 7.0)
 
 

@@ -112,7 +112,7 @@ const told = teller(() => {
 });
 
 listen(`/api/live/machines/${encodeURIComponent(name)}?before=${before}`, told, {
-  machine(body) {
+  all(body) {
     if (body.machine === null) return told.fine(body.at, "", `No factory file names a machine ${name}`);
     shown = body;
     all.hidden = false;
