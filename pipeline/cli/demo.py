@@ -34,12 +34,12 @@ WHERE site = {site:String} AND status != 'provisional' AND window_end <= {end:Da
 @click.command(epilog="Example:  openoee demo")
 @click.option("--hours", default=8.0, show_default=True, type=click.FloatRange(1), help="Length of the history.")
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same plant.")
-@settings.options("home", "kafka", "store", "database")
+@settings.options("home", "kafka", "store", "database", "web_port")
 def command(hours: float, seed: int, **flags: Any) -> None:
     """Run a simulated shift of a plant of 12 machines on two lines through the whole line, and print its report.
 
-    Starts the local stack when it does not run, and leaves the plant running live. Each run is a site of its own.
-    `openoee stop` ends it all; data survive.
+    Starts the local stack when it does not run, and leaves the plant and its board running live. Each run is a
+    site of its own. `openoee stop` ends it all; data survive.
     """
     from pipeline.local.stack import Stack, java_available
 
@@ -51,15 +51,17 @@ def command(hours: float, seed: int, **flags: Any) -> None:
         click.secho(f"{NO_KAFKA}.", fg="red", bold=True, err=True)
         click.echo("The same plant now runs through the same engine in one process, into the same store.", err=True)
     site, folder = _new_site(values.home)
-    stack.supervisor.stop("plant")
+    for name in ("plant", "board"):
+        stack.supervisor.stop(name)
     _start(stack, values, with_kafka)
+    _board(stack, values)
     if with_kafka:
         end = _through_kafka(stack, values, site, seed, hours, folder)
     else:
         end = _in_one_process(values, site, seed, hours, folder)
     _report(values, site, end - round(hours * HOUR_MS), end, folder)
     click.echo(f"{time.monotonic() - began:.0f} s in all.")
-    _where(values, site, with_kafka)
+    _where(values, site, with_kafka, stack.supervisor.alive("board") is not None)
 
 
 def _new_site(home: Path) -> tuple[str, Path]:
@@ -105,6 +107,19 @@ def _start(stack: Stack, values: Settings, with_kafka: bool) -> None:
             if stack.supervisor.alive(name) is None:
                 command = [sys.executable, "-m", "pipeline", verb]
                 stack.supervisor.spawn(name, command, _environment(values, number + 1))
+
+
+def _board(stack: Stack, values: Settings) -> None:
+    """Start the board beside the plant; where its port is another's, say so and go on without it."""
+    from pipeline.errors import StackError
+    from pipeline.local.machine import require_free_port
+
+    try:
+        require_free_port(values.int("web_port"), "the board", values["web_host"])
+    except StackError as error:
+        click.echo(f"  No board: {error} (--web-port)", err=True)
+        return
+    stack.supervisor.spawn("board", [sys.executable, "-m", "pipeline", "web"], values.environment())
 
 
 def _environment(values: Settings, number: int) -> dict[str, str]:
@@ -210,11 +225,13 @@ def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _where(values: Settings, site: str, with_kafka: bool) -> None:
+def _where(values: Settings, site: str, with_kafka: bool, with_board: bool) -> None:
     click.echo(f"\nThe plant runs on live, as site {site}." if with_kafka else "")
     openoee = "openoee" if shutil.which("openoee") else _shown(Path(sys.executable).with_name("openoee"))
     secret = _shown(values.home / "secrets" / "store")
+    board = f"http://{values['web_host']}:{values['web_port']}/?site={site}"
     for what, how in (
+        *([(board, "the board, live")] if with_board else []),
         (f"{openoee} report --site {site}", "the report again, up to now"),
         (f"{openoee} query", "the ready questions by name; --sql for your own"),
         (values["store"], f"for any ClickHouse client: user {values['store_user']}, password in {secret}"),

@@ -1,22 +1,29 @@
-"""The ASGI application: the board's page, its figures as JSON, and as they change."""
+"""The ASGI application: the pages, their figures as JSON, and as they change."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
+from pipeline.store.client import Store
+from pipeline.web.board import Row, board
+from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
+from pipeline.web.machine import machine
 
 STATIC = Path(__file__).parent / "static"
-MOST_SITES = 32
+MOST_WATCHED = 256
 CLOSE_S = 2
 HEADERS = {
     "Content-Security-Policy": (
@@ -24,18 +31,40 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
 }
+
+
+def _board(site: str, _before: int, store: Store, now: datetime) -> Row:
+    return {"machines": board(store, site, now)}
+
+
+def _machine(name: str, before: int, store: Store, now: datetime) -> Row:
+    return machine(store, name, before, now) or {"machine": None}
+
+
+def _incidents(site: str, _before: int, store: Store, now: datetime) -> Row:
+    return {"incidents": incidents(store, site, now)}
+
+
+NAME = PathParameter(max_length=200)
+BEFORE = Query(0, ge=0, le=2, description="so many shifts before the newest, within 26 h")
+READ = {"board": _board, "machine": _machine, "incidents": _incidents}
 
 
 def create(settings: Settings) -> FastAPI:
     """The application on the store that the settings name. OpenAPI: /api/openapi.json."""
     app = FastAPI(title="openoee", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    watched: dict[str, Live] = {}
+    watched: dict[tuple[str, str, int], Live] = {}
 
-    def live(site: str) -> Live:
-        if site not in watched and len(watched) >= MOST_SITES:
-            raise HTTPException(400, f"more than {MOST_SITES} sites are asked for: leave `site` empty for all of them")
-        return watched.setdefault(site, Live(settings, site))
+    def watch(what: str, name: str, before: int = 0) -> Live:
+        """The one reader that all who ask for this share; of too many, the one asked for longest ago is forgotten."""
+        key = (what, name, before)
+        found = watched.pop(key, None) or Live(settings, partial(READ[what], name, before))
+        watched[key] = found
+        if len(watched) > MOST_WATCHED:
+            del watched[next(iter(watched))]
+        return found
 
     @app.middleware("http")
     async def guard(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -49,17 +78,53 @@ def create(settings: Settings) -> FastAPI:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "board.html")
 
-    @app.get("/api/board", summary="Every machine: state, figures of its shift, newest flag")
+    @app.get("/api/board", summary="Every machine: state, figures of its shift, open incident")
     async def figures(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await live(site).now()
+        told = await watch("board", site).now()
         return JSONResponse(told, 503 if "error" in told else 200)
 
     @app.get("/api/live", summary="The same as server-sent events: board, changed, away")
     async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
-        return StreamingResponse(live(site).events(), media_type="text/event-stream")
+        return StreamingResponse(watch("board", site).tiles(), media_type="text/event-stream")
 
+    _machines(app, watch)
+    _list(app, watch)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+def _machines(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
+    @app.get("/machines/{name:path}", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "machine.html")
+
+    @app.get("/api/machines/{name:path}", summary="One machine: its shift by state, window and loss; flags, incidents")
+    async def of_machine(name: str = NAME, before: int = BEFORE) -> JSONResponse:
+        told = await watch("machine", name, before).now()
+        if "error" in told:
+            return JSONResponse(told, 503)
+        if told["machine"] is None:
+            return JSONResponse({"error": f"no factory file names a machine {name!r}"}, 404)
+        return JSONResponse(told)
+
+    @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: all, same, away")
+    async def machine_events(name: str = NAME, before: int = BEFORE) -> StreamingResponse:
+        return StreamingResponse(watch("machine", name, before).whole(), media_type="text/event-stream")
+
+
+def _list(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
+    @app.get("/incidents", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "incidents.html")
+
+    @app.get("/api/incidents", summary="Incidents of the last 7 days, the worst first, with what was lost meanwhile")
+    async def listed(site: str = Query("", max_length=200)) -> JSONResponse:
+        told = await watch("incidents", site, 0).now()
+        return JSONResponse(told, 503 if "error" in told else 200)
+
+    @app.get("/api/live/incidents", summary="The same as server-sent events: all, same, away")
+    async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
+        return StreamingResponse(watch("incidents", site, 0).whole(), media_type="text/event-stream")
 
 
 def serve(settings: Settings) -> None:

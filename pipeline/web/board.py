@@ -1,4 +1,4 @@
-"""What the andon board shows of a plant: every machine's state, shift figures and newest flag, line by line."""
+"""What the andon board shows of a plant: every machine's state, shift figures and open incident, line by line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.queries import sql
 from pipeline.store.client import Store
 
 BACK = timedelta(hours=26)  # no interval is longer than a local day or a shift
-FLAGS_FOR = timedelta(hours=2)
+OPENED = timedelta(days=31)  # an incident that has been open for longer is nothing new
 STALE_S = 120.0
 MOST_MACHINES = 5000
 Row = dict[str, Any]
@@ -34,12 +34,11 @@ FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:Date
             end = {now:DateTime64(3, 'UTC')})
 WHERE shift != '' AND ({site:String} = '' OR site = {site:String})
 ORDER BY last DESC LIMIT 1 BY machine"""
-FLAGS = """
-SELECT machine, first, signal, kind, severity, message
-FROM anomaly_flags
-WHERE last >= {lately:DateTime64(3, 'UTC')} AND first >= {back:DateTime64(3, 'UTC')}
-  AND ({site:String} = '' OR site = {site:String})
-ORDER BY first DESC LIMIT 1 BY machine"""
+INCIDENTS = """
+SELECT machine, id, first, last, severity, flags, signals, muted, acknowledged, acknowledged_by, note, message
+FROM incident_list
+WHERE status = 'open' AND opened >= {opened:DateTime64(3, 'UTC')} AND ({site:String} = '' OR site = {site:String})
+ORDER BY opened DESC LIMIT 1 BY machine"""
 
 
 def board(store: Store, site: str, now: datetime) -> list[Row]:
@@ -50,29 +49,39 @@ def board(store: Store, site: str, now: datetime) -> list[Row]:
     Raises StoreUnavailable, StoreRefused.
     """
     now = now.astimezone(UTC)
-    values = {"site": site, "now": now, "back": now - BACK, "lately": now - FLAGS_FOR, "most": MOST_MACHINES}
-    states, shifts, flags = (_by_machine(store, text, values) for text in (STATES, SHIFTS, FLAGS))
+    values = {"site": site, "now": now, "back": now - BACK, "opened": now - OPENED, "most": MOST_MACHINES}
+    states, shifts, incidents = (_by_machine(store, text, values) for text in (STATES, SHIFTS, INCIDENTS))
     return [
-        _tile(row, states.get(row["machine"]), shifts.get(row["machine"]), flags.get(row["machine"]), now)
-        for row in _ask(store, MACHINES, values)
+        _tile(row, states.get(row["machine"]), shifts.get(row["machine"]), incidents.get(row["machine"]), now)
+        for row in ask(store, MACHINES, values)
     ]
 
 
-def _ask(store: Store, text: str, values: Row) -> list[Row]:
+def ask(store: Store, text: str, values: Row) -> list[Row]:
+    """Rows with times as UTC milliseconds, of those `values` that the text names."""
     named = {key: value for key, value in values.items() if "{" + key + ":" in text}
     return [{key: _plain(cell) for key, cell in row.items()} for row in sql(store, text, named).dicts()]
 
 
 def _by_machine(store: Store, text: str, values: Row) -> dict[str, Row]:
-    return {row.pop("machine"): row for row in _ask(store, text, values)}
+    return {row.pop("machine"): row for row in ask(store, text, values)}
 
 
-def _tile(row: Row, state: Row | None, shift: Row | None, flag: Row | None, now: datetime) -> Row:
-    until = state["until"] if state else None
-    stale = until is None or now.timestamp() * 1000 - until > STALE_S * 1000
+def _tile(row: Row, state: Row | None, shift: Row | None, incident: Row | None, now: datetime) -> Row:
     if shift is not None:
         shift["plan"] = planned_parts(shift, row["oee_target"])
-    return {**row, "state": state, "shift": shift, "flag": flag, "stale": stale}
+    return {
+        **row,
+        "state": state,
+        "shift": shift,
+        "incident": incident,
+        "stale": stale(state["until"] if state else None, now),
+    }
+
+
+def stale(until: int | None, now: datetime) -> bool:
+    """Whether nothing is known of the 120 s before `now`; `until` [ms]: the end of what is known."""
+    return until is None or now.timestamp() * 1000 - until > STALE_S * 1000
 
 
 def planned_parts(shift: Row, target: float | None) -> int | None:

@@ -1,11 +1,11 @@
-"""One poll of the store per interval for all who watch a site; each of them gets what has changed."""
+"""One poll of the store per interval for all who watch the same; each of them gets what has changed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
@@ -13,17 +13,17 @@ from typing import Any
 from pipeline.errors import OpenOeeError
 from pipeline.settings import Settings
 from pipeline.store.client import Store
-from pipeline.web.board import Row, board
+from pipeline.web.board import Row
 
 SHARE = 3  # the store gets at least so many times the length of an answer to recover
 KEPT_S = 0.5
 
 
 class Live:
-    """The newest board of one site, asked for while anybody watches."""
+    """The newest answer to one question, asked for while anybody watches."""
 
-    def __init__(self, settings: Settings, site: str) -> None:
-        self._settings, self._site = settings, site
+    def __init__(self, settings: Settings, read: Callable[[Store, datetime], Row]) -> None:
+        self._settings, self._question = settings, read
         self._poll_s = settings.float("web_poll_s")
         self._lock = asyncio.Lock()
         self._asked = float("-inf")
@@ -31,24 +31,39 @@ class Live:
         self.told: dict[str, Any] = {}
 
     async def now(self) -> dict[str, Any]:
-        """`machines`, `at` (UTC ms) when the store answered; else `error`, and `since` when it has been so."""
+        """What was read, `at` (UTC ms) when the store answered; else `error`, and `since` when it has been so."""
         async with self._lock:
             if time.monotonic() - self._asked >= max(self._poll_s - KEPT_S, SHARE * self._took):
                 began = time.monotonic()
                 try:
-                    machines = await asyncio.to_thread(self._read)
-                    self.told = {"at": _ms(), "machines": machines}
+                    found = await asyncio.to_thread(self._read)
+                    self.told = {"at": _ms(), **found}
                 except OpenOeeError as error:
                     self.told = {"error": str(error), "since": self.told.get("since") or _ms()}
                 self._asked = time.monotonic()
                 self._took = self._asked - began
             return self.told
 
-    def _read(self) -> list[Row]:
+    def _read(self) -> Row:
         with closing(Store(self._settings, answer_s=10)) as store:
-            return board(store, self._site, datetime.now(UTC))
+            return self._question(store, datetime.now(UTC))
 
-    async def events(self) -> AsyncIterator[str]:
+    async def whole(self) -> AsyncIterator[str]:
+        """Server-sent events: `all` of it, then again when it is another, else `same`, or `away`."""
+        seen: Row | None = None
+        while True:
+            told = await self.now()
+            fresh = {name: cell for name, cell in told.items() if name != "at"}
+            if "error" in told:
+                yield _event("away", told)
+            elif fresh != seen:
+                yield _event("all", told)
+            else:
+                yield _event("same", {"at": told["at"]})
+            seen = fresh
+            await asyncio.sleep(self._poll_s)
+
+    async def tiles(self) -> AsyncIterator[str]:
         """Server-sent events: `board` first and after an error, then `changed` (whole tiles), or `away`."""
         seen: dict[str, Row] | None = None
         while True:

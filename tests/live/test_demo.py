@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from live_stack import LocalStack, share_downloads
+
+from pipeline.local.machine import free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -20,7 +25,8 @@ class Shell:
     def __init__(self, home: Path) -> None:
         self.placed = LocalStack(home)
         share_downloads(home)
-        values = self.placed.settings("demo")
+        values = self.placed.settings("demo", web_port=free_port())
+        self.board = f"http://127.0.0.1:{values['web_port']}"
         self.environment = {**os.environ, **values.environment()}
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -42,17 +48,26 @@ def test_twice_in_a_row_each_with_figures_of_its_own(shell: Shell) -> None:
         assert f"Site {site}" in done.stdout
         assert "rows equal the truth in every integer column" in done.stdout
         assert "first difference" not in done.stdout
-        assert f"The plant runs on live, as site {site}." in done.stdout
+        *_, words = done.stdout.partition(f"The plant runs on live, as site {site}.\n")
+        assert words.split()[0] == f"{shell.board}/?site={site}"
+        tiles = json.loads(urllib.request.urlopen(f"{shell.board}/api/board?site={site}", timeout=20).read())[
+            "machines"
+        ]
+        assert len(tiles) == 12
+        assert any(not tile["stale"] for tile in tiles)
     running = shell.run("status").stdout
-    assert all(f"{name} " in running for name in ("kafka", "store", "plant", "sink", "worker-1", "worker-2"))
+    assert all(f"{name} " in running for name in ("kafka", "store", "plant", "board", "sink", "worker-1", "worker-2"))
     assert shell.run("stop").returncode == 0
     assert shell.run("status").returncode == 1
 
 
-def test_without_java_it_says_so_first_and_last(shell: Shell, tmp_path: Path) -> None:
+def test_without_java_it_says_so_first_and_last_and_goes_on_without_a_free_port(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    done = shell.run("demo", "--hours", "1", PATH=str(tmp_path / "bin"))
+    with socket.create_server(("127.0.0.1", int(shell.board.rpartition(":")[2]))):
+        done = shell.run("demo", "--hours", "1", PATH=str(tmp_path / "bin"))
     assert done.returncode == 0, done.stderr
+    assert "No board: port" in done.stderr
+    assert shell.board not in done.stdout
     assert "Kafka: not run" in done.stderr.splitlines()[0]
     assert "Kafka: not run" in done.stdout.splitlines()[-1]
     assert "rows equal the truth in every integer column" in done.stdout

@@ -3,110 +3,105 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
-from live_stack import LiveStack, environment
-from sql_trial import HOUR, put, told
+from live_stack import LiveStack
+from sql_trial import milliseconds, put, told
+from web_server import event, get, served, simulated
 
-from pipeline import inline
-from pipeline.core.model import Anomaly
-from pipeline.core.plant import Plant
+from pipeline.core.incident_model import Incident
 from pipeline.errors import SettingError
-from pipeline.factory import Factory, controls
 from pipeline.local.machine import free_port
+from pipeline.queries import ask
 from pipeline.settings import Settings, load
 from pipeline.store.client import Store
-from pipeline.store.migrate import migrate
 from pipeline.web.app import serve
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
 
-@contextmanager
-def served(settings: Settings, **more: str) -> Iterator[str]:
-    port = free_port()
-    env = {**environment(settings), "OPENOEE_WEB_PORT": str(port), "OPENOEE_WEB_POLL_S": "1", **more}
-    process = subprocess.Popen([sys.executable, "-m", "pipeline", "web"], env=env, stdout=subprocess.PIPE)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 30
-        while not answers(address):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield address
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def answers(address: str) -> bool:
-    try:
-        return bool(get(f"{address}/api/openapi.json"))
-    except urllib.error.URLError:
-        return False
-
-
-def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return bytes(answer.read())
-
-
-def event(stream: Any) -> tuple[str, Any]:
-    name, data = (stream.readline().decode().partition(": ")[2].strip() for _ in range(2))
-    stream.readline()
-    return name, json.loads(data)
-
-
 @pytest.fixture(scope="module")
 def settings(stack: LiveStack) -> Settings:
-    """The last two hours of a simulated plant, up to now."""
-    settings = stack.settings("board")
-    migrate(settings)
-    now = time.time_ns() // 1_000_000
-    end = now // 60_000 * 60_000
-    plant = Plant("lyon", 7, end - 2 * HOUR, 3)
-    factory = Factory.of("lyon", plant.habits.timezone, plant.machines)
-    inline.run([*controls(factory, now, "test"), *plant.frames(end), *plant.ends(end, now)], settings)
-    return settings
+    return simulated(stack.settings("board"))
 
 
-def test_figures_are_those_of_the_views_and_a_flag_comes_while_it_is_watched(settings: Settings) -> None:
-    now = time.time_ns() // 1_000_000
+def test_figures_are_those_of_the_views(settings: Settings) -> None:
     with served(settings) as address, closing(Store(settings)) as store:
         machines = json.loads(get(f"{address}/api/board?site=lyon"))["machines"]
         assert len(machines) == 3
-        kept = {
-            row["machine"]: row for row in told(store, "SELECT machine, sum(good) AS good FROM facts GROUP BY machine")
-        }
         for row in machines:
-            assert row["state"]["since"] < row["state"]["until"] <= now
-            assert row["shift"] is None or 0 <= row["shift"]["good"] <= kept[row["machine"]]["good"]
+            of = f"WHERE machine = '{row['machine']}'"
+            kept = told(store, f"SELECT * FROM oee_by_shift {of} AND shift != '' ORDER BY last DESC LIMIT 1")[0]
+            names = ("shift", "oee", "a", "p", "q", "coverage", "good", "reject", "total", "pbt_ms")
+            assert {name: row["shift"][name] for name in names} == {name: kept[name] for name in names}
+            now = told(store, f"SELECT start, until, state, element FROM timeline {of} ORDER BY start DESC LIMIT 1")[0]
+            assert (row["state"]["since"], row["state"]["until"]) == (
+                milliseconds(now["start"]), milliseconds(now["until"])
+            )  # fmt: skip
+            assert (row["state"]["state"], row["state"]["element"]) == (now["state"], now["element"])
+            newest = told(store, f"SELECT id, status FROM incident_list {of} ORDER BY opened DESC LIMIT 1")
+            shown = row["incident"] and row["incident"]["id"]
+            assert shown == next((one["id"] for one in newest if one["status"] == "open"), None)
         assert json.loads(get(f"{address}/api/board?site=nowhere"))["machines"] == []
-        page = get(address).decode()
-        assert "/static/board.js" in page
-        assert b"EventSource" in get(f"{address}/static/board.js")
-        with urllib.request.urlopen(f"{address}/api/live?site=lyon", timeout=20) as stream:
+        assert "/static/board.js" in get(address).decode()
+        assert b"EventSource" in get(f"{address}/static/common.js")
+
+
+def test_an_incident_comes_is_seen_and_goes_while_it_is_watched(settings: Settings) -> None:
+    now = time.time_ns() // 1_000_000
+    with served(settings) as address, closing(Store(settings)) as store:
+        stream = urllib.request.urlopen(f"{address}/api/live?site=lyon", timeout=20)
+        with closing(stream):
             name, body = event(stream)
             assert (name, len(body["machines"])) == ("board", 3)
-            one = machines[0]["machine"]
-            put(store, Anomaly(
-                one, "lyon", "L1", "vibration", "limit", "limit", 1, now - 1000, now, 0.9, 7.5, 2.0, None, 7.0,
-                "critical", "running", "A", "vibration is high", now,
+            one = body["machines"][0]["machine"]
+            opened = Incident(
+                one, "lyon", "L1", f"{one}/{now}", now, now, now, None, "critical", True, False, 2, ["vibration"],
+                ["limit"], "vibration", "limit", 0.9, "running", "A", "vibration is high", known_at=now,
+            )  # fmt: skip
+            seen = replace(opened, acknowledged=now + 1, acknowledged_by="ann", known_at=now + 1)
+            for step in (opened, seen, replace(seen, closed=now + 2, known_at=now + 2)):
+                put(store, step)
+                deadline = time.monotonic() + 20
+                while True:
+                    assert time.monotonic() < deadline
+                    name, body = event(stream)
+                    assert name == "changed"
+                    found = [row["incident"] for row in body["machines"] if row["machine"] == one]
+                    if found:
+                        break
+                if step.closed:
+                    assert (found[0] or {}).get("id") != opened.id
+                else:
+                    assert found[0]["message"] == "vibration is high"
+                    assert (found[0]["acknowledged"], found[0]["acknowledged_by"]) == (
+                        step.acknowledged, step.acknowledged_by
+                    )  # fmt: skip
+
+
+def test_incidents_are_those_of_the_command_in_its_order(settings: Settings) -> None:
+    now = time.time_ns() // 1_000_000
+    with served(settings) as address, closing(Store(settings)) as store:
+        one = told(store, "SELECT machine FROM factory ORDER BY machine LIMIT 1")[0]["machine"]
+        for number, severity in enumerate(("warning", "critical")):
+            opened = now - (number + 2) * 60_000
+            put(store, Incident(
+                one, "lyon", "L1", f"{one}/{opened}", opened, opened, opened + 1000, opened + 2000, severity, True,
+                False, 1, ["load"], ["limit"], "load", "limit", 0.9, "running", "A", "load is high", known_at=opened,
             ))  # fmt: skip
-            deadline = time.monotonic() + 20
-            while not any((row["flag"] or {}).get("message") == "vibration is high" for row in body["machines"]):
-                assert time.monotonic() < deadline
-                name, body = event(stream)
-                assert name == "changed"
+        shown = json.loads(get(f"{address}/api/incidents?site=lyon"))["incidents"]
+        wanted = ask(store, "incidents", {"site": "lyon", "limit": "200"}).dicts()
+        assert shown[0]["severity"] == "critical"
+        names = ("id", "severity", "status", "minutes", "lost_minutes", "lost_parts", "message")
+        assert [[row[name] for name in names] for row in shown] == [[row[name] for name in names] for row in wanted]
+        assert all(row["timezone"] for row in shown)
+        assert json.loads(get(f"{address}/api/incidents?site=nowhere"))["incidents"] == []
+        assert "/static/incidents.js" in get(f"{address}/incidents").decode()
 
 
 def test_a_store_that_is_away_is_said_and_nothing_old_is_shown(settings: Settings) -> None:

@@ -1,0 +1,74 @@
+// What the pages share: signs of states, clocks of the site, dark and light, and how a page hears of new figures.
+export const LOOK = {
+  running: ["good", "▶"], setup: ["wait", "◆"], starved: ["wait", "◁"], blocked: ["wait", "▮"], idle: ["rest", "○"],
+  off: ["rest", "○"], fault: ["bad", "✖"], stopped: ["bad", "■"], maintenance: ["wait", "▲"], planned_stop: ["rest", "❙❙"],
+  unknown: ["rest", "?"],
+};
+const QUIET_MS = 15000;
+
+export function make(kind, name, inside, text) {
+  const node = document.createElement(kind);
+  if (name) node.className = name;
+  if (text !== undefined) node.textContent = text;
+  if (inside) inside.append(node);
+  return node;
+}
+
+const parts = (ms, zone, wanted) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }).format(ms);
+const day = (ms, zone) => parts(ms, zone, { day: "2-digit", month: "short" });
+
+// 14:02 on the site's clock; with its date when that is not today's there.
+export function clock(ms, zone, now = Date.now()) {
+  const time = parts(ms, zone, { hour: "2-digit", minute: "2-digit" });
+  return day(ms, zone) === day(now, zone) ? time : `${day(ms, zone)} ${time}`;
+}
+
+export const seconds = (ms, zone) => parts(ms, zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(100 * ratio).toFixed(1)} %`);
+export const words = (name) => name.replaceAll("_", " ");
+
+// `told.fine(at, zone, empty)` and `told.away(text)` say how old the page's figures are; `clear` empties the page.
+export function teller(clear) {
+  const line = document.getElementById("told");
+  let zone = "UTC";
+  const away = (since, text) => {
+    line.className = "away";
+    line.textContent = `${text} since ${clock(since, zone)} (${zone})`;
+    clear();
+  };
+  return {
+    fine(at, where, empty = "") {
+      zone = where || zone;
+      line.className = "";
+      line.textContent = empty || `as of ${seconds(at, zone)} (${zone})`;
+    },
+    away: (since, error) => away(since, `${error}. No figures`),
+    quiet: (since) => away(since, "No answer from the board's server"),
+  };
+}
+
+// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence.
+export function listen(address, told, hear) {
+  let heard = Date.now();
+  let quiet = false;
+  const source = new EventSource(address);
+  for (const [name, use] of Object.entries(hear)) {
+    source.addEventListener(name, (event) => {
+      heard = Date.now();
+      quiet = false;
+      use(JSON.parse(event.data));
+    });
+  }
+  setInterval(() => {
+    if (quiet || Date.now() - heard <= QUIET_MS) return;
+    quiet = true;
+    told.quiet(heard);
+  }, 1000);
+}
+
+const root = document.documentElement;
+if (localStorage.light) root.dataset.light = localStorage.light;
+document.getElementById("light").addEventListener("click", () => {
+  const dark = root.dataset.light ? root.dataset.light === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  localStorage.light = root.dataset.light = dark ? "light" : "dark";
+});

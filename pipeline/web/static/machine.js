@@ -1,0 +1,134 @@
+// One machine's page: its shift, redrawn when it has changed or the window is made wider.
+import * as chart from "/static/chart.js";
+import { LOOK, clock, listen, make, percent, seconds, teller, words } from "/static/common.js";
+
+const name = decodeURIComponent(location.pathname.replace("/machines/", ""));
+const all = document.getElementById("all");
+const at = (id) => document.getElementById(id);
+const before = Number(new URLSearchParams(location.search).get("before")) || 0;
+let shown = null;
+at("name").textContent = document.title = name;
+
+function table(id, rows, empty) {
+  const body = at(`${id}-rows`);
+  body.replaceChildren();
+  if (!rows.length) {
+    const cell = make("td", "", make("tr", "", body), empty);
+    cell.colSpan = 9;
+  }
+  for (const cells of rows) {
+    const line = make("tr", "", body);
+    for (const [text, look] of cells.map((cell) => (Array.isArray(cell) ? cell : [cell, ""]))) make("td", look, line, text ?? "–");
+  }
+}
+
+const number = (text) => [text, "number"];
+const figure = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
+const minutes = (ms) => (ms / 60000).toFixed(1);
+
+function shifts(box) {
+  const line = make("nav", "", box);
+  line.setAttribute("aria-label", "Shifts");
+  ["this shift", "the one before", "the one before that"].forEach((text, number) => {
+    const link = make("a", "", line, text);
+    link.href = `?before=${number}`;
+    if (number === before) link.setAttribute("aria-current", "page");
+  });
+}
+
+function now({ state, stale, shift, start, until, timezone: zone, oee_target: target }) {
+  const box = at("now");
+  box.replaceChildren();
+  const [look, sign] = stale ? LOOK.unknown : LOOK[state.state] ?? LOOK.unknown;
+  const is = make("div", `is ${look}`, box);
+  make("p", "state", is, stale ? `${sign} no news` : `${sign} ${words(state.state)}`);
+  const old = state ? `since ${clock(state.until, zone)}: what follows is what was known then` : "for 26 hours";
+  const why = stale ? [old] : [`since ${clock(state.start, zone)}`, state.reason, state.product, state.order];
+  make("p", "why", is, why.filter(Boolean).join(" · "));
+  const range = `${clock(start, zone)} to ${clock(until, zone)}`;
+  make("h2", "", box, shift ? `${shift.shift} shift, ${range}` : `No such shift in the last 26 h, so no OEE; ${range}`);
+  shifts(box);
+  if (!shift) return;
+  const list = make("dl", "", box);
+  const plan = shift.plan === null ? "" : ` of ${shift.plan} planned`;
+  const figures = {
+    [target === null ? "OEE" : `OEE, target ${percent(target)}`]: shift.oee === null ? words(shift.oee_null) : percent(shift.oee),
+    Availability: percent(shift.a), Performance: percent(shift.p), Quality: percent(shift.q),
+    [`good${plan}`]: shift.good, rejects: shift.reject, "of the time known": percent(shift.coverage),
+  };
+  for (const [what, value] of Object.entries(figures)) {
+    const pair = make("div", "", list);
+    make("dt", "", pair, what);
+    make("dd", "", pair, value);
+  }
+}
+
+function status(row, zone) {
+  if (row.status === "closed") return `over ${clock(row.last, zone)}`;
+  if (row.muted) return "muted";
+  return row.acknowledged === null ? "open" : `seen by ${row.acknowledged_by || "somebody"}${row.note && `: ${row.note}`}`;
+}
+
+function expected(row) {
+  if (row.expected_low === null && row.expected_high === null) return figure(row.expected);
+  if (row.expected_low === null) return `up to ${figure(row.expected_high)}`;
+  return row.expected_high === null ? `${figure(row.expected_low)} or more` : `${figure(row.expected_low)} to ${figure(row.expected_high)}`;
+}
+
+function tables(body) {
+  const zone = body.timezone;
+  const none = "Nothing in this time.";
+  table("timeline", body.timeline.map((row) => [
+    seconds(row.start, zone), seconds(row.until, zone), number(minutes(row.until - row.start)), words(row.state), row.reason, row.product,
+  ]).reverse(), none);
+  table("windows", body.windows.map((row) => [
+    clock(row.start, zone), number(row.oee === null ? words(row.oee_null) : percent(row.oee)), number(row.good), number(row.reject),
+    number(percent(row.coverage)),
+  ]).reverse(), none);
+  table("waterfall", body.waterfall.map((row) => [row.step, number((row.us / 60e6).toFixed(1)), number(percent(row.share_of_planned)), row.loss]), none);
+  table("downtime", body.downtime.map((row) => [
+    words(row.state), row.reason_name, row.loss, number(row.minutes), number(percent(row.share)), number(percent(row.cumulative_share)),
+    number(row.stops), number(row.longest_min),
+  ]), none);
+  table("incidents", body.incidents.map((row) => [
+    clock(row.first, zone), status(row, zone), [row.severity, row.severity], number(row.flags), row.signals.filter(Boolean).join(", "), row.message,
+  ]), "None.");
+  table("flags", body.flags.map((row) => [
+    clock(row.first, zone), row.signal || "the machine", row.kind, [row.severity, row.severity], number(figure(row.value)), expected(row), row.message,
+  ]), "None.");
+}
+
+function draw() {
+  if (!shown) return;
+  chart.timeline(at("timeline"), shown);
+  chart.windows(at("windows"), shown);
+  chart.waterfall(at("waterfall"), shown.waterfall);
+  chart.downtime(at("downtime"), shown.downtime);
+}
+
+const told = teller(() => {
+  shown = null;
+  all.hidden = true;
+});
+
+listen(`/api/live/machines/${encodeURIComponent(name)}?before=${before}`, told, {
+  all(body) {
+    if (body.machine === null) return told.fine(body.at, "", `No factory file names a machine ${name}`);
+    shown = body;
+    all.hidden = false;
+    const focused = [...at("now").querySelectorAll("a")].indexOf(document.activeElement);
+    now(body);
+    if (focused >= 0) at("now").querySelectorAll("a")[focused].focus({ preventScroll: true });
+    draw();
+    tables(body);
+    told.fine(body.at, body.timezone);
+  },
+  same: (body) => shown && told.fine(body.at, shown.timezone),
+  away: (body) => told.away(body.since, body.error),
+});
+let wide = innerWidth;
+addEventListener("resize", () => {
+  if (wide === innerWidth) return;
+  wide = innerWidth;
+  draw();
+});
