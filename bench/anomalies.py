@@ -1,27 +1,22 @@
 """How good, fast and big the default detector is: python -m bench.anomalies [--only PART] [--week]
 
-NAB files and their scorer are looked up at <repository>/../shared (bench/nab_score.py, data/nab); the rest is made up.
+NAB (both tiers) is bench/anomaly_nab.py, faults in real logs are bench/anomaly_nist.py; the rest is made up.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import anomaly_nist
+from bench import anomaly_nab, anomaly_nist
 from pipeline import replay
-from pipeline.core.detector_layout import ALARM, NAMES, PARAMETERS
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.engine import EngineSettings
 from pipeline.core.model import Anomaly, Control, Frame, MachineConfig, SignalBlock
@@ -29,7 +24,6 @@ from pipeline.core.plant import Plant
 from pipeline.core.plant_layout import Habits
 from pipeline.settings import TABLE, Settings
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 START = 1_763_960_400_000  # 2025-11-24 05:00 UTC, a Monday
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
 STATES = ("running", "idle", "fault")
@@ -38,36 +32,9 @@ Floats = NDArray[np.float64]
 
 
 def nab() -> None:
-    """Standard, low-FP and low-FN score on the development files: one configuration, one frozen threshold."""
-    scorer = SHARED / "bench" / "nab_score.py"
-    if not scorer.exists():
-        print(f"NAB: not measured, {scorer} is not there")
-        return
-    module = _module(scorer)
-    files = module.load(str(SHARED / "data" / "nab"))
-    scores = {}
-    for name, file in files.items():
-        at = np.array([int(datetime.fromisoformat(t).replace(tzinfo=UTC).timestamp() * 1000) for t in file.ts])
-        block = SignalBlock(at, ["value"], np.array(file.x, dtype=np.float64)[None, :])
-        scores[name] = np.nan_to_num(MachineDetectors().score(block, "running", "", {})[0][0])
-    threshold = PARAMETERS[NAMES[ALARM]]
-    fixed = module.score_fixed(files, scores, dict.fromkeys(module.PROFILES, threshold))
-    print(f"NAB, {len(files)} files, threshold {threshold}: " + ", ".join(f"{k} {v:.1f}" for k, v in fixed.items()))
-    hits = module.counts(files, scores, threshold)
-    none = [name for name, file in files.items() if not file.windows]
-    alarms = sum(int((scores[name] >= threshold).sum()) for name in none)
-    print(
-        f"  windows hit {hits['windows_hit']} of {hits['windows']}; alarms in the {len(none)} files without: {alarms}"
-    )
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """Both tiers on the development files (bench/anomaly_nab.py)."""
+    for label, figure in anomaly_nab.table(full=False):
+        print(f"{label}: {figure}", flush=True)
 
 
 def noise(rng: np.random.Generator, signals: int, samples: int, memory: float) -> Floats:
