@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 
 from pipeline import kafka_clients
 from pipeline.settings import Settings
-from pipeline.topics import SINK_GROUP, TABLE, WORKER_GROUP
+from pipeline.topics import NOTIFY_GROUP, SINK_GROUP, TABLE, WORKER_GROUP
 
 ANSWER_S = 15.0
 ITERATIONS = 8192
@@ -60,6 +60,10 @@ ROLES: tuple[Role, ...] = (
         "sink", "writes what it reads into the store",
         reads=("telemetry", "oee", "intervals", "anomalies", "incidents", "dead-letters", "factory"), group=SINK_GROUP,
         asks=("openoee-plan",), store="sink",
+    ),
+    Role(
+        "notify", "sends messages about incidents",
+        reads=("incidents", "notices"), writes=("notices",), group=NOTIFY_GROUP,
     ),
     Role(
         "planner", "applies factory files, sends corrections",

@@ -21,8 +21,8 @@ from prometheus_client.registry import Collector
 
 from pipeline import __version__
 
-WORKER, SINK, PRODUCER = "worker", "sink", "producer"
-EVERY = (WORKER, SINK, PRODUCER)
+WORKER, SINK, PRODUCER, NOTIFY = "worker", "sink", "producer", "notify"
+EVERY = (WORKER, SINK, PRODUCER, NOTIFY)
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -51,7 +51,7 @@ class Health(Protocol):
 
     @property
     def process(self) -> str:
-        """worker, sink or producer."""
+        """worker, sink, producer or notify."""
         ...
 
     @property
@@ -143,6 +143,13 @@ TABLE: tuple[Measure, ...] = (
     Measure("openoee_producer_spool_bytes", "gauge", (), "bytes", _P, "what the spool has on disk, where there is one"),
     Measure("openoee_producer_spool_limit_bytes", "gauge", (), "bytes", _P, "what it may take: `spool_mb`"),
     Measure("openoee_producer_spool_records", "gauge", (), "records", _P, "records in it that Kafka does not have yet"),
+
+    Measure("openoee_notify_messages_total", "counter", ("what", "outcome"), "messages", (NOTIFY,),
+            "messages about incidents that the receiver took (sent) or refused"),
+    Measure("openoee_notify_retries_total", "counter", (), "times", (NOTIFY,),
+            "times that the receiver was away or busy and a message had to wait"),
+    Measure("openoee_notify_waiting_seconds", "gauge", (), "seconds", (NOTIFY,),
+            "for how long it has waited for the receiver; 0 while it does not"),
 
     Measure("process_cpu_seconds_total", "counter", (), "seconds", EVERY, "CPU time, user and system"),
     Measure("process_resident_memory_bytes", "gauge", (), "bytes", EVERY, "memory in use"),

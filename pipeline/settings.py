@@ -88,6 +88,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("web_host", "127.0.0.1", "address of the board, on this machine alone: it asks for no password"),
     Setting("web_port", 8080, "port of the board", 1),
     Setting("web_poll_s", 2, "seconds from one look of the board into the store to the next", 1),
+    Setting("webhook", "", "URL to which `openoee notify` sends a message per incident"),
+    Setting("webhook_token", "", "bearer token for it; empty: read from webhook_token_file", secret=True),
+    Setting("webhook_token_file", "", "file with that token; empty: <home>/secrets/webhook_token, if there is one"),
     Setting("log_format", "text", "text: log lines for people; json: one object a line, for programs"),
 )
 BY_NAME = {setting.name: setting for setting in TABLE}
@@ -163,6 +166,14 @@ class Settings:
     def kafka_password(self) -> str:
         """The password of Kafka's user, from the setting or its file; empty when there is neither."""
         return self._secret("kafka", f"kafka_{self['kafka_user']}")
+
+    @property
+    def webhook_token(self) -> str:
+        """The webhook's bearer token, from the setting or its file; empty when there is neither."""
+        path = Path(self["webhook_token_file"] or self.home / "secrets" / "webhook_token")
+        if self["webhook_token_file"] and not path.is_file():
+            raise SettingError(f"OPENOEE_WEBHOOK_TOKEN_FILE is {path}: there is no such file")
+        return self["webhook_token"] or (path.read_text().strip() if path.is_file() else "")
 
     @property
     def registry(self) -> Access:

@@ -20,6 +20,7 @@ from pipeline.crash import CrashPoint
 from pipeline.group import Group
 from pipeline.held import Held
 from pipeline.metrics import TABLE, Figures, Health, Value
+from pipeline.notify_health import NotifyHealth
 from pipeline.partition import Counts, Partition, Share
 from pipeline.producer import ProducerHealth
 from pipeline.results import Results
@@ -86,6 +87,7 @@ def test_every_row_has_a_kind_a_meaning_and_a_name_by_the_rules_of_prometheus() 
 def test_a_process_shows_its_rows_with_kind_and_meaning_and_nothing_else(kind: str, group: Group) -> None:
     healths: dict[str, Health] = {
         "worker": worker(), "sink": SinkHealth(SinkCounts(), group), "producer": ProducerHealth(),
+        "notify": NotifyHealth(),
     }  # fmt: skip
     rows = {row.name.removesuffix("_total"): row for row in TABLE if kind in row.processes}
     found = shown(healths[kind])

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
     "incidents": "list, acknowledge and mute incidents: flags that belong together",
+    "notify": "send one message per incident to a webhook",
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
     "web": "serve the andon board and its figures on this machine",

@@ -105,7 +105,7 @@ FORBIDDEN = KafkaError.TOPIC_AUTHORIZATION_FAILED
 
 
 def test_each_role_may_do_its_own_and_no_more(home: Home) -> None:
-    roles = [access.BY_NAME[name] for name in ("gateway", "worker", "sink", "planner", "reader")]
+    roles = [access.BY_NAME[name] for name in ("gateway", "worker", "sink", "notify", "planner", "reader")]
     tries = [(role, topic) for role in roles for topic in access.EVERY]
     with ThreadPoolExecutor(max_workers=2 * len(tries)) as all_at_once:  # a client takes seconds to be refused
         reading = {(role.name, topic): all_at_once.submit(read, home.role(role.name), topic) for role, topic in tries}
