@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -24,23 +25,27 @@ TYPES: dict[str, Any] = {
     "stop": pa.int64(),
     "flags": pa.list_(pa.string()),
 }
+OF_INCIDENTS: dict[str, Any] = {
+    **dict.fromkeys(("opened", "closed", "acknowledged"), INSTANT),
+    **dict.fromkeys(("page", "muted"), pa.bool_()),
+    **dict.fromkeys(("signals", "kinds"), pa.list_(pa.string())),
+    "flags": pa.int32(),  # their number; of facts, words
+}
 EVENTS = ("machine", "at", "kind", "severity", "code", "text")
-
-
-def schema(names: Iterable[str]) -> Any:
-    """The Arrow schema of these columns."""
-    return pa.schema([(name, TYPES.get(name, pa.string())) for name in names])
 
 
 def write_rows(path: Path, kind: type[OeeFact | Interval | Anomaly | Incident], rows: Sequence[Any]) -> None:
     """One file with one column per field of the record."""
     names = [field.name for field in fields(kind)]
-    write(path, {name: [getattr(row, name) for row in rows] for name in names})
+    write(path, {name: [getattr(row, name) for row in rows] for name in names}, OF_INCIDENTS if kind is Incident else {})
 
 
-def write(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """One file of these columns, compressed with zstd; replaces a file of the same name only when it is whole."""
-    shape = schema(columns)
+def write(path: Path, columns: Mapping[str, Sequence[Any]], own: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """One file of these columns, compressed with zstd; replaces a file of the same name only when it is whole.
+
+    `own`: types of columns that TYPES does not know, or knows otherwise.
+    """
+    shape = pa.schema([(name, own.get(name, TYPES.get(name, pa.string()))) for name in columns])
     arrays = [_array(values, shape.field(name).type) for name, values in columns.items()]
     draft = path.with_name(path.name + ".part")
     pq.write_table(pa.Table.from_arrays(arrays, schema=shape), draft, compression="zstd")

@@ -191,7 +191,7 @@ def test_partitions_dealt_out_while_it_takes_nothing_are_read_on(line: Settings)
         group.close()
 
     group = Group(line, TOPICS, over.is_set)
-    until(lambda: read(group) or len(group.share.positions) == 21, 40, "it has everything")
+    until(lambda: read(group) or len(group.share.positions) == 25, 40, "it has everything")
     with ThreadPoolExecutor(1) as pool:
         joined = pool.submit(another)
         try:
