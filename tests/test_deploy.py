@@ -30,7 +30,8 @@ ONCE = {"topics", "schemas", "migrate"}
 OWN = [name for name, service in SERVICES.items() if service["image"].startswith("openoee:")]
 SERVICE_KEYS = {  # of the compose specification, those that are in use here
     "build", "cap_drop", "command", "depends_on", "deploy", "environment", "healthcheck", "hostname", "image", "init",
-    "ports", "read_only", "restart", "secrets", "security_opt", "stop_grace_period", "tmpfs", "ulimits", "volumes",
+    "ports", "profiles", "read_only", "restart", "secrets",
+    "security_opt", "stop_grace_period", "tmpfs", "ulimits", "volumes",
 }  # fmt: skip
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period"}
 
@@ -39,7 +40,7 @@ each_service = pytest.mark.parametrize("name", SERVICES)
 
 def test_every_part_of_the_line_is_there() -> None:
     assert set(COMPOSE) == {"name", "x-openoee", "x-once", "services", "volumes", "secrets"}
-    assert set(SERVICES) == {"kafka", "registry", "store", "worker", "sink", "grafana"} | ONCE
+    assert set(SERVICES) == {"kafka", "registry", "store", "worker", "sink", "notify", "grafana"} | ONCE
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
@@ -130,8 +131,10 @@ def test_own_service_calls_a_command_that_exists(name: str) -> None:
     command.make_context(called, list(arguments))  # refuses unknown options and arguments
 
 
-@pytest.mark.parametrize(("name", "group"), [("worker", topics.WORKER_GROUP), ("sink", topics.SINK_GROUP)])
-def test_health_of_worker_and_sink_is_their_membership(name: str, group: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "group"), [("worker", topics.WORKER_GROUP), ("sink", topics.SINK_GROUP), ("notify", topics.NOTIFY_GROUP)]
+)
+def test_health_of_worker_sink_and_notify_is_their_membership(name: str, group: str) -> None:
     assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "python", "/opt/openoee/healthcheck.py", group]
 
 
@@ -311,3 +314,8 @@ def test_the_roles_of_a_clickhouse_server_are_those_of_the_line() -> None:
     users = {role.store for role in access.ROLES if role.store}
     assert {"openoee_" + user for user in users} == set(re.findall(r"CREATE ROLE IF NOT EXISTS (\w+)", text))
     assert "IDENTIFIED" not in text
+
+
+def test_nobody_is_sent_messages_who_did_not_ask() -> None:
+    assert {name for name, service in SERVICES.items() if "profiles" in service} == {"notify"}
+    assert SERVICES["notify"]["environment"]["OPENOEE_WEBHOOK"] == "${OPENOEE_WEBHOOK:-}"
