@@ -37,7 +37,8 @@ EVENTS = ("machine", "at", "kind", "severity", "code", "text")
 def write_rows(path: Path, kind: type[OeeFact | Interval | Anomaly | Incident], rows: Sequence[Any]) -> None:
     """One file with one column per field of the record."""
     names = [field.name for field in fields(kind)]
-    write(path, {name: [getattr(row, name) for row in rows] for name in names}, OF_INCIDENTS if kind is Incident else {})
+    own = OF_INCIDENTS if kind is Incident else {}
+    write(path, {name: [getattr(row, name) for row in rows] for name in names}, own)
 
 
 def write(path: Path, columns: Mapping[str, Sequence[Any]], own: Mapping[str, Any] = MappingProxyType({})) -> None:
