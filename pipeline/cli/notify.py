@@ -7,7 +7,7 @@ import click
 from pipeline.settings import load, options
 
 
-@click.command(epilog="Example:  openoee notify --webhook https://pager.example/hook --closed")
+@click.command(epilog="Example:  openoee notify --webhook http://127.0.0.1:9000/hook --closed")
 @options(
     "webhook", "webhook_token_file", "kafka", "registry", "topic_prefix", "home", "session_s", "metrics_port",
     "metrics_host", "log_format",
