@@ -84,7 +84,7 @@ def test_faust_gets_in_the_same_way(tmp_path: Path) -> None:
 
 def test_no_secret_leaves_the_settings(tmp_path: Path) -> None:
     secrets = {row.name: SECRET for row in TABLE if row.secret}
-    assert {"kafka_password", "store_password", "registry_password"} == secrets.keys()
+    assert {"kafka_password", "store_password", "registry_password", "webhook_token"} == secrets.keys()
     values = settings(tmp_path, **secrets, registry="http://127.0.0.1:1", registry_user="us")
     assert values.kafka_password == values.store_password == values.registry.password == SECRET
     assert SECRET not in str(values.environment())
