@@ -20,7 +20,7 @@ from pipeline.core.model import (
     SignalConfig,
     Tick,
 )
-from pipeline.limits import check_name, check_number, check_size
+from pipeline.limits import check_name, check_number, check_short, check_size
 
 Row = dict[str, Any]
 
@@ -123,6 +123,8 @@ def control(row: Row) -> Control:
     for beside, (_, _, from_row) in _BESIDE.items():
         if row.get(beside) is not None:
             said, read = row[beside][1], from_row
+            for name in ("id", "signal", "kind"):  # remembered with every mute
+                check_short(said.get(name, ""))
     check_number("time", row["issued"])
     check_size((row["id"], row["by"], said))
     for number in said.values():

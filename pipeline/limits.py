@@ -40,6 +40,12 @@ def check_text(text: str) -> str:
     return text
 
 
+def check_short(text: str) -> None:
+    """Raise UndecodableRecord (`invalid`) when what should be a name, or nothing, is longer than a name."""
+    if len(text) > MAX_NAME:
+        raise invalid(f"a name has {len(text):,} characters; allowed are {MAX_NAME}")
+
+
 def check_entries(count: int, most: int = MOST_ENTRIES) -> None:
     """Raise UndecodableRecord (`invalid`) unless a list of a frame is short enough to be folded at a stretch."""
     if count > most:

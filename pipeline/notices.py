@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline import kafka_clients
@@ -11,6 +13,7 @@ from pipeline.settings import Settings
 from pipeline.topics import NOTIFY_GROUP
 
 ANSWER_S = 15.0
+POLL_S, STOPPING_S = 0.5, 5.0
 
 
 def read(settings: Settings, codec: Codec) -> dict[str, str]:
@@ -59,8 +62,11 @@ class Notices:
             "message.timeout.ms": 0,
         })  # fmt: skip
 
-    def keep(self, notice: Notice) -> None:
-        """Store it, however long Kafka is away. Raises DeliveryFailed when Kafka refuses it."""
+    def keep(self, notice: Notice, stop: Callable[[], bool]) -> bool:
+        """Store it, however long Kafka is away; False: told to stop, and not stored within some seconds after that.
+
+        Raises DeliveryFailed when Kafka refuses it.
+        """
         told: list[KafkaError | None] = []
 
         def delivered(error: KafkaError | None, _: Message) -> None:
@@ -68,7 +74,12 @@ class Notices:
 
         key = f"{notice.incident}/{notice.what}".encode()
         self._producer.produce(self._topic, self._codec.encode(notice), key, on_delivery=delivered)
-        while not told:
-            self._producer.poll(0.5)
+        left = STOPPING_S
+        while not told and left > 0:
+            self._producer.poll(POLL_S)
+            left -= POLL_S if stop() else 0.0
+        if not told:
+            return False
         if told[0] is not None:
             raise DeliveryFailed(f"{self._topic} does not take a notice: {told[0].str()}")
+        return True

@@ -128,7 +128,10 @@ class Notifier:
         if not answer.taken:
             log.error("%s: refused, not sent again: %s", key, answer.why)
         at = time.time_ns() // 1_000_000
-        self._notices.keep(Notice(incident.id, incident.machine, what, outcome, answer.status, attempts, at))
+        notice = Notice(incident.id, incident.machine, what, outcome, answer.status, attempts, at)
+        if not self._notices.keep(notice, self._stop):
+            log.warning("%s: its notice is not stored, the next start sends the same again", key)
+            return False
         self._done[key] = outcome
         self.health.messages[what, outcome] += 1
         return True

@@ -12,7 +12,8 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from pipeline.errors import SettingError
 
 ANSWER_S = 10.0
-BUSY = {408, 425, 429}  # the receiver asks for the same again, later
+# The receiver is busy, or is not set up for us: a token, its rights or the address are wrong. No fault of the message.
+LATER = {401, 403, 404, 407, 408, 425, 429}
 
 
 class Answer(NamedTuple):
@@ -28,7 +29,7 @@ class Answer(NamedTuple):
     @property
     def again(self) -> bool:
         """Whether the same message may be taken later."""
-        return self.status == 0 or self.status in BUSY or self.status >= 500
+        return self.status == 0 or self.status in LATER or self.status >= 500
 
 
 class _Stay(HTTPRedirectHandler):

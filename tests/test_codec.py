@@ -11,8 +11,9 @@ import pytest
 from fastavro import parse_schema, schemaless_reader, schemaless_writer
 
 from pipeline import schemas
-from pipeline.codec import Codec, FactoryFile, Message, StateRecord
+from pipeline.codec import Codec, FactoryFile, Message, Notice, StateRecord
 from pipeline.core.model import (
+    Acknowledge,
     Anomaly,
     CalendarException,
     CalendarLevel,
@@ -23,9 +24,11 @@ from pipeline.core.model import (
     DeadLetter,
     EndOfSource,
     Frame,
+    Incident,
     Interval,
     MachineConfig,
     MachineEvent,
+    Mute,
     OeeFact,
     Shift,
     SignalBlock,
@@ -34,6 +37,7 @@ from pipeline.core.model import (
     Tick,
 )
 from pipeline.errors import ParkError, UndecodableRecord, UnknownSchema
+from pipeline.limits import MAX_NAME
 
 T0 = 1_700_000_000_000
 
@@ -106,6 +110,35 @@ RECORDS: list[Message] = [
     Control("mill-1", "c-8", T0, "bob", Correction(T0, T0 + 5, good=0, reason="")),
     Control("mill-1", "c-4", T0, "worker", Tick(T0)),
     Control("mill-1", "c-5", T0, "produce", EndOfSource("file", T0)),
+    Control("mill-1", "c-9", T0, "ann", Acknowledge("mill-1/5", "belt is worn")),
+    Control("mill-1", "c-10", T0, "ann", Mute("mill-1/7", T0 + 5, "load", "spike", "new sensor", True)),
+    Notice("mill-1/5", "mill-1", "opened", "sent", 204, 2, T0),
+    Incident(
+        "mill-1",
+        "Ulm",
+        "L1",
+        "mill-1/5",
+        T0,
+        T0,
+        T0 + 5,
+        None,
+        "critical",
+        True,
+        False,
+        2,
+        ["load", "power"],
+        ["shift"],
+        "load",
+        "shift",
+        0.9,
+        "running",
+        "A",
+        "load left its level",
+        T0 + 7,
+        "ann",
+        "seen",
+        T0 + 9,
+    ),
     FACT,
     Interval(
         "mill-1", "Ulm", "north", "L1", T0, None, "fault", "adet", T0, False, False, False, "E", "", 19675, "A", "", T0
@@ -122,6 +155,13 @@ RECORDS: list[Message] = [
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_every_record_survives(codec: Codec, record: Message) -> None:
     assert codec.decode(codec.encode(record)) == record
+
+
+@pytest.mark.parametrize("word", ["id", "signal", "kind"])
+def test_a_mute_is_remembered_by_names_not_by_texts(codec: Codec, word: str) -> None:
+    mute = replace(Mute("mill-1/7", T0), **{word: "x" * (MAX_NAME + 1)})
+    with pytest.raises(UndecodableRecord, match="allowed are 256"):
+        codec.decode(codec.encode(Control("mill-1", "c-1", T0, "ann", mute)))
 
 
 @pytest.mark.parametrize("full", [LEVELLED, LEVELLED.above[0], XMAS, CORRECTION], ids=lambda full: type(full).__name__)

@@ -15,7 +15,9 @@ from pipeline.webhook import Webhook
 
 @pytest.mark.parametrize(
     ("status", "taken", "again"),
-    [(200, True, False), (204, True, False), (302, False, False), (401, False, False), (404, False, False),
+    [(200, True, False), (204, True, False), (302, False, False), (400, False, False),
+     (410, False, False), (422, False, False),
+     (401, False, True), (403, False, True), (404, False, True),
      (408, False, True), (429, False, True), (500, False, True), (503, False, True)],
 )  # fmt: skip
 def test_what_an_answer_means(status: int, taken: bool, again: bool) -> None:

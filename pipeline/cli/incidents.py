@@ -52,7 +52,7 @@ def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
     if not machine:
         raise UsageError(f"{ident!r} is no incident; `openoee incidents list` shows them")
     _send([(machine, Acknowledge(ident, note))], by, flags)
-    click.echo(f"{ident}: acknowledged")
+    click.echo(f"{ident}: sent; the list shows it once a worker has read it")
 
 
 @command.command(epilog="Example: openoee incidents mute saw-1 --signal load --until 2026-03-09 --why 'new sensor'")

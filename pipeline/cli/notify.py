@@ -16,7 +16,7 @@ from pipeline.settings import load, options
 def command(closed: bool, **flags: str | None) -> None:
     """Send one JSON message per incident that is worth one (its `page`) to a webhook.
 
-    It is sent again until the receiver answers 2xx; any 4xx but 408, 425 and 429 is a refusal and ends it. The header
+    It is sent again until the receiver answers 2xx; a 4xx that speaks of the message itself ends it. The header
     Idempotency-Key is the same for the same message. Incidents older than 24 h are not sent. SIGTERM or Ctrl-C ends it.
     """
     import logging

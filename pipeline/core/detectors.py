@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.core import detector_kernels as kernels
 from pipeline.core import detector_layout as lay
-from pipeline.core import detector_words as words
+from pipeline.core import words
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 from pipeline.core.rich import RichSignals
 

@@ -223,7 +223,7 @@ class Machine:
         elif isinstance(body, Mute):
             self.scorer.incidents.mute(body)
         elif isinstance(body, Acknowledge):
-            found = self.scorer.incidents.acknowledge(body, control.issued, control.by)
+            found = self.scorer.incidents.acknowledge(body, record.arrived, control.by)
             if not found:
                 self._park(record, INVALID, f"no incident {body.incident} is known, or it is long past", emitted)
             self._incidents(found, emitted)

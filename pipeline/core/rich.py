@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core import detector_layout as lay
-from pipeline.core import detector_words as words
 from pipeline.core import rich_kernels as kernels
+from pipeline.core import words
 from pipeline.core.machine_config import RICH, RICH_SIGNALS, SignalConfig
 from pipeline.core.model import Anomaly, SignalBlock
 

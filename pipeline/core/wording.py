@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from pipeline.core.stretches import Key, Stretch
+from pipeline.core.words import clock, number, span, with_unit
 
 RULES = (
     "a point beyond 3 sigma",
@@ -30,8 +29,8 @@ def sentence(key: Key, stretch: Stretch, unit: str = "") -> str:
 
 def _chart(signal: str, stretch: Stretch, unit: str) -> str:
     rules = [f"{words} (rule {k})" for k, words in _rules(stretch.notes)]
-    band = f"{_number(stretch.low)} to {with_unit(_number(stretch.high), unit)}"
-    worst = with_unit(_number(stretch.value), unit)
+    band = f"{number(stretch.low)} to {with_unit(number(stretch.high), unit)}"
+    worst = with_unit(number(stretch.value), unit)
     return (
         f"{signal} is out of statistical control {_where(stretch)}, {_since(stretch)}: {', '.join(rules)}; "
         f"at worst {worst}, the chart's limits are {band}."
@@ -49,11 +48,11 @@ def _rules(notes: list[object]) -> list[tuple[int, str]]:
 
 def _relation(signal: str, stretch: Stretch, unit: str) -> str:
     others, along = stretch.notes[0], stretch.notes[1]
-    band = f"{_number(stretch.low)} to {with_unit(_number(stretch.high), unit)}"
+    band = f"{number(stretch.low)} to {with_unit(number(stretch.high), unit)}"
     besides = f"; {_listed(along)} {'does' if len(along) == 1 else 'do'} not fit either" if along else ""
     return (
         f"{signal} does not fit {_listed(others) if others else 'the other signals'} any more {_where(stretch)}, "
-        f"{_since(stretch)}: it is about {with_unit(_number(stretch.value), unit)}, with the others as they are "
+        f"{_since(stretch)}: it is about {with_unit(number(stretch.value), unit)}, with the others as they are "
         f"{band} is usual{besides}."
     )
 
@@ -62,19 +61,19 @@ def _cycle(what: str, stretch: Stretch) -> str:
     value, expected = stretch.value or 0.0, stretch.expected or 0.0
     if what == "parts":
         return (
-            f"{_number(value)} parts were counted {_where(stretch)}, {_since(stretch)}: the counter counts what was "
+            f"{number(value)} parts were counted {_where(stretch)}, {_since(stretch)}: the counter counts what was "
             "not made, or the machine runs and does not say so."
         )
     if what == "run":
         return (
             f"The machine has run {span(int(1000 * value))} without a part {_where(stretch)}, since "
-            f"{clock(stretch.first)}; usual is one count in {_number(expected)} s of running."
+            f"{clock(stretch.first)}; usual is one count in {number(expected)} s of running."
         )
     speed = "slower" if what == "slow" else "faster"
     percent = abs(value / expected - 1.0) * 100.0 if expected else 0.0
     return (
-        f"Cycles are {percent:.0f} % {speed} than usual {_where(stretch)}, {_since(stretch)}: {_number(value)} s a "
-        f"part while running; usual is {_number(stretch.low)} to {_number(stretch.high)} s."
+        f"Cycles are {percent:.0f} % {speed} than usual {_where(stretch)}, {_since(stretch)}: {number(value)} s a "
+        f"part while running; usual is {number(stretch.low)} to {number(stretch.high)} s."
     )
 
 
@@ -90,25 +89,3 @@ def _since(stretch: Stretch) -> str:
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _number(value: float | None) -> str:
-    return "nothing" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def with_unit(number: str, unit: str) -> str:
-    """A number with its unit, where it has one."""
-    return f"{number} {unit}" if unit else number
-
-
-def clock(at: int) -> str:
-    """An instant in ms, to the second."""
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def span(ms: int) -> str:
-    """A duration in ms, as people say it."""
-    seconds = ms // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"

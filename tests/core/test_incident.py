@@ -9,9 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.core.engine import Engine
 from pipeline.core.incident import MOST_FLAGS, REFRACTORY_MS, TOUCH_MS
 from pipeline.core.incidents import MUTES, PAST, SAID_LATE_MS, Incidents
-from pipeline.core.model import Acknowledge, Anomaly, Incident, Mute
+from pipeline.core.model import (
+    Acknowledge,
+    Anomaly,
+    Control,
+    CountReading,
+    Frame,
+    Incident,
+    Mute,
+    Record,
+    StateChange,
+)
+from pipeline.core.settings import EngineSettings
 
 MINUTE, HOUR = 60_000, 3_600_000
 T0 = 1_772_434_800_000
@@ -215,3 +227,22 @@ def test_every_flag_is_in_an_incident_and_incidents_follow_each_other(flags: lis
     opened = [row.opened for row in rows.values()]
     assert opened == sorted(set(opened))
     assert all(row.closed is not None for row in list(rows.values())[:-1])
+
+
+def test_an_incident_was_seen_when_the_log_had_it_whatever_the_sender_s_clock_says() -> None:
+    """Parts are counted while the machine says that it is idle; then somebody from the year 18 million saw it."""
+    engine, frames = Engine(EngineSettings()), []
+    for k in range(60):
+        frame = Frame("saw", "plc", 1, k, T0 + k * 10_000, counts=[CountReading(T0 + k * 10_000, True, k, k)])
+        if k in (0, 20):
+            frame.states.append(StateChange(frame.sent, "running" if k == 0 else "idle"))
+        frames.append(Record(frame.sent, frame))
+    opened = engine.fold(frames).incidents[0]
+    word = Control("saw", "c-1", 2**59, "ann", Acknowledge(opened.id, "counter is new"))
+    emitted = engine.fold([Record(T0 + HOUR, word)])
+    assert [(one.id, one.acknowledged, one.acknowledged_by) for one in emitted.incidents] == [
+        (opened.id, T0 + HOUR, "ann")
+    ]
+    unknown = Control("saw", "c-2", T0, "ann", Acknowledge("saw/1"))
+    [letter] = engine.fold([Record(T0 + HOUR + 1, unknown)]).dead_letters
+    assert letter.reason == "invalid"

@@ -104,7 +104,7 @@ def test_killed_between_message_and_notice_it_sends_the_same_key_again(line: Set
 
 def test_a_refusal_is_noted_and_ends_it(line: Settings) -> None:
     saw, end = incident("saw"), incident("end")
-    with receiving(404, 200) as receiver:
+    with receiving(422, 200) as receiver:
         said(line, saw, replace(saw, closed=NOW, known_at=NOW + 1), end)
         with notify(line, receiver, "--closed"):
             until(lambda: f"{end.id}/opened" in notices.read(line, CODEC), 60, "the next one is noted")

@@ -7,6 +7,7 @@ import random
 import numpy as np
 
 from pipeline.core.model import (
+    Acknowledge,
     Context,
     Control,
     Correction,
@@ -15,6 +16,7 @@ from pipeline.core.model import (
     Frame,
     MachineConfig,
     MachineEvent,
+    Mute,
     Shift,
     SignalBlock,
     SignalConfig,
@@ -140,8 +142,10 @@ class Maker:
         body = chance.choice((
             config, Tick(self._instant()), EndOfSource("plc", start),
             Correction(start, end, state=chance.choice(STATES)), Correction(start, end, good=self._count()),
+            Mute(f"{machine}/{chance.randrange(99)}", end, chance.choice(("", "a")), lifted=chance.random() < 0.3),
+            Acknowledge(f"{machine}/{start}", chance.choice(NASTY_TEXTS[2:4])),
         ))  # fmt: skip
-        return Control(machine, f"c{chance.randrange(50)}", self.at, "fuzz", body)
+        return Control(machine, f"c{chance.randrange(50)}", self._instant(), "fuzz", body)
 
     def _instant(self) -> int:
         chance = self.chance
