@@ -55,7 +55,9 @@ def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
     click.echo(f"{ident}: sent; the list shows it once a worker has read it")
 
 
-@command.command(epilog="Example: openoee incidents mute saw-1 --signal load --until 2026-03-09 --why 'new sensor'")
+@command.command(
+    epilog="Example: openoee incidents mute saw-1 --signal load --until '2026-03-09 06:00' --why 'new sensor'"
+)
 @click.argument("machines", nargs=-1, required=True, metavar="MACHINE...")
 @click.option("--until", required=True, metavar="MOMENT", help="2026-03-02T10:00:00Z, or the site's local time.")
 @click.option("--signal", default="", help="Only flags of this signal.")

@@ -1,4 +1,4 @@
-"""Corrections through the real line: command line, Kafka, worker, sink, store; and back again."""
+"""What people say, through the real line: command line, Kafka, worker, sink, store; and back again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click import Group
 from click.testing import CliRunner
 from confluent_kafka import Consumer, TopicPartition
 from live_stack import LiveStack
 from sql_trial import EVERYTHING, at, told
 
 from pipeline.cli.correct import command
+from pipeline.cli.incidents import command as incidents
 from pipeline.codec import Codec
-from pipeline.core.model import Control, Correction
+from pipeline.core.model import Control, Correction, CountReading, Frame, StateChange
 from pipeline.errors import UsageError
+from pipeline.producer import TelemetryProducer
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 
@@ -62,9 +65,13 @@ def until(condition: Callable[[], bool]) -> None:
 
 def correct(settings: Settings, *arguments: str) -> str:
     """What the command says. Its own errors are raised as they are."""
+    return said_by(command, settings, *arguments, "--by=ann", "--wait=60")
+
+
+def said_by(group: Group, settings: Settings, *arguments: str) -> str:
     places = [f"--{name.replace('_', '-')}={settings[name]}" for name in ("kafka", "topic_prefix", "store", "database")]
-    places += [f"--home={settings.home}", "--by=ann", "--wait=60"]
-    result = CliRunner().invoke(command, [*arguments, *places], catch_exceptions=False, standalone_mode=False)
+    places += [f"--home={settings.home}"]
+    result = CliRunner().invoke(group, [*arguments, *places], catch_exceptions=False, standalone_mode=False)
     assert result.exception is None
     return result.output
 
@@ -189,3 +196,35 @@ def test_every_correction_is_kept_in_its_archive(line: tuple[Store, Settings]) -
         (row["id"], row["revision"]) for row in stored
     }
     assert len(bodies) >= 5
+
+
+def test_an_incident_is_seen_and_a_machine_is_muted(line: tuple[Store, Settings]) -> None:
+    """counts |------running------|---idle, and still counting: an incident---|"""
+    store, settings = line
+    began = NINE + 90 * MINUTE
+    with TelemetryProducer(settings, Codec()) as producer:
+        for k in range(60):
+            at = began + k * 10_000
+            frame = Frame("press", "plc", 1, k, at, counts=[CountReading(at, True, k, k)])
+            if k in (0, 20):
+                frame.states.append(StateChange(at, "running" if k == 0 else "idle"))
+            producer.send(frame)
+        producer.flush()
+    found = "SELECT id, acknowledged_by, note FROM incident_list WHERE machine = 'press'"
+    until(lambda: bool(told(store, found)))
+    ident = str(told(store, found)[0]["id"])
+    said_by(incidents, settings, "acknowledge", ident, "--by=ann", "--note=counter is new")
+    until(lambda: told(store, found)[0]["acknowledged_by"] == "ann")
+    assert told(store, found) == [{"id": ident, "acknowledged_by": "ann", "note": "counter is new"}]
+    said_by(incidents, settings, "acknowledge", "press/1", "--by=ann")
+    until(lambda: bool(told(store, "SELECT 1 FROM parked WHERE machine = 'press' AND reason = 'invalid'")))
+
+    said = said_by(incidents, settings, "mute", MACHINE, "--until=2100-01-01 00:00", "--why=new sensor", "--by=ann")
+    name = re.search(r"\((lyon-L1-saw/[0-9a-f]{8})\)", said)
+    assert name is not None
+    muted = f"SELECT id, why FROM mutes_in_force WHERE machine = '{MACHINE}'"
+    until(lambda: told(store, muted) == [{"id": name[1], "why": "new sensor"}])
+    said_by(incidents, settings, "unmute", name[1], "--by=ann")
+    until(lambda: told(store, muted) == [])
+    with pytest.raises(UsageError, match="no moment in time"):
+        said_by(incidents, settings, "mute", MACHINE, "--until=2100-01-01", "--why=new sensor")
