@@ -64,10 +64,10 @@ def event(stream: Any) -> tuple[str, Any]:
     return name, json.loads(data)
 
 
-def simulated(settings: Settings) -> Settings:
-    """Put the last two hours of a simulated plant of three machines, up to now, into the settings' database."""
+def simulated(settings: Settings, ahead_min: int = 0) -> Settings:
+    """Put two hours of a simulated plant of three machines into the settings' database, up to now or beside it."""
     migrate(settings)
-    now = time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000 + ahead_min * 60_000
     end = now // 60_000 * 60_000
     plant = Plant("lyon", 7, end - 2 * HOUR, 3)
     factory = Factory.of("lyon", plant.habits.timezone, plant.machines)

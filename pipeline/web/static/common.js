@@ -50,23 +50,26 @@ export function teller(clear) {
   };
 }
 
-// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence. A browser
-// gives up where the server refuses: then somebody has to log in again, or what stands before the server is ill.
+// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence, and the
+// server is asked for the whole again: the page is empty then. Where it refuses, the browser itself would ask no more:
+// somebody has to log in again, or what stands before the server is ill.
 export function listen(address, told, hear) {
   let heard = Date.now();
   let quiet = false;
+  let source = null;
   const connect = () => {
-    const source = new EventSource(address);
+    const asked = new EventSource(address);
+    source = asked;
     for (const [name, use] of Object.entries(hear)) {
-      source.addEventListener(name, (event) => {
+      asked.addEventListener(name, (event) => {
         heard = Date.now();
         quiet = false;
         use(JSON.parse(event.data));
       });
     }
-    source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return;
-      me().catch(() => null).then(() => setTimeout(connect, AGAIN_MS));
+    asked.addEventListener("error", () => {
+      if (asked.readyState !== EventSource.CLOSED) return;
+      me().catch(() => null).then(() => setTimeout(() => asked === source && connect(), AGAIN_MS));
     });
   };
   connect();
@@ -74,6 +77,8 @@ export function listen(address, told, hear) {
     if (quiet || Date.now() - heard <= QUIET_MS) return;
     quiet = true;
     told.quiet(heard);
+    source.close();
+    connect();
   }, 1000);
 }
 
