@@ -14,8 +14,8 @@ OPEN = (
 
 @click.command(epilog="Example:  openoee web --web-port 8080")
 @options(
-    "store", "store_user", "store_password_file", "database", "home", "web_host", "web_port", "web_poll_s",
-    "log_format",
+    "store", "store_user", "store_password_file", "database", "home", "kafka", "topic_prefix", "registry", "web_host",
+    "web_port", "web_poll_s", "log_format",
 )  # fmt: skip
 def command(**flags: str | None) -> None:
     """Serve the andon board and its figures (/api/board, /api/live), until SIGTERM or Ctrl-C.

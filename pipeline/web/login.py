@@ -33,9 +33,11 @@ WRONG = "This name and password do not belong together."
 logger = logging.getLogger("openoee.web")
 
 
-def author(request: Request) -> str:
-    """Who signs what this request changes: whoever is logged in; without a login the user who runs the board."""
-    return getattr(request.state, "person", None) or getpass.getuser()
+def author(request: Request, given: str = "") -> str:
+    """Who signs what this request changes: whoever is logged in; without a login the name that is given, or the user
+    who runs the board.
+    """
+    return getattr(request.state, "person", None) or given or getpass.getuser()
 
 
 class TooMany(Exception):

@@ -14,15 +14,19 @@ from pathlib import Path
 
 import pytest
 from live_stack import LiveStack, environment
+from sql_trial import milliseconds, told
 from web_server import event, get, served, simulated
 
+from pipeline import topics
 from pipeline.local.machine import free_port
 from pipeline.local.secure import Secrets
 from pipeline.settings import Settings
+from pipeline.store.client import Store
 from pipeline.web.people import People
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 SECRET = "correct horse battery"
+STOP = "SELECT machine, start FROM timeline WHERE element = 'adet' AND stop IS NOT NULL ORDER BY start LIMIT 1"
 BASIC = {"Authorization": "Basic " + base64.b64encode(f"ann:{SECRET}".encode()).decode()}
 
 
@@ -52,6 +56,21 @@ def test_figures_and_events_are_for_whoever_logs_in(settings: Settings, tmp_path
             urllib.request.urlopen(urllib.request.Request(f"{address}/api/board", headers=BASIC), timeout=20)
         assert gone.value.code == 401
         gone.value.close()
+
+
+def test_what_somebody_says_carries_the_name_of_the_login(settings: Settings, tmp_path: Path) -> None:
+    people = People(tmp_path / "people")
+    people.let("ann", SECRET)
+    topics.ensure(settings)
+    with closing(Store(settings)) as store:
+        stop = told(store, STOP)[0]
+    said = {"machine": stop["machine"], "at": milliseconds(stop["start"]), "reason": "jam", "by": "eve"}
+    names = {"OPENOEE_WEB_NAMES": "plant", "OPENOEE_WEB_PEOPLE_FILE": str(people.path)}
+    with served(settings, **names) as address:
+        headers = {"Content-Type": "application/json", **BASIC}
+        asked = urllib.request.Request(f"{address}/api/corrections", json.dumps(said).encode(), headers)
+        with closing(urllib.request.urlopen(asked, timeout=30)) as answer:
+            assert json.loads(answer.read())["issued_by"] == "ann"
 
 
 def test_over_tls_by_the_certificate_of_the_settings(settings: Settings, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import { LOOK, clock, listen, make, percent, teller, words } from "/static/commo
 const lines = document.getElementById("lines");
 const tiles = new Map();
 let zones = [];
-document.getElementById("incidents").href = `/incidents${location.search}`;
 
 function incident(tile, found, zone) {
   const quiet = found.muted || found.acknowledged !== null;

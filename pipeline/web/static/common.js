@@ -30,6 +30,38 @@ export const seconds = (ms, zone) => parts(ms, zone, { hour: "2-digit", minute: 
 export const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(100 * ratio).toFixed(1)} %`);
 export const words = (name) => name.replaceAll("_", " ");
 
+// Rows into the table body ID-rows: a cell is its text, or [text, look, address of a link].
+export function table(id, rows, empty) {
+  const body = document.getElementById(`${id}-rows`);
+  const focused = [...body.querySelectorAll("a")].indexOf(document.activeElement);
+  body.replaceChildren();
+  if (!rows.length) make("td", "", make("tr", "", body), empty).colSpan = 9;
+  for (const cells of rows) {
+    const line = make("tr", "", body);
+    for (const [text, look, way] of cells.map((cell) => (Array.isArray(cell) ? cell : [cell, ""]))) {
+      if (way) make("a", "", make("td", look, line), text).href = way;
+      else make("td", look, line, text ?? "–");
+    }
+  }
+  if (focused >= 0) body.querySelectorAll("a")[focused]?.focus({ preventScroll: true });
+}
+
+// What each figure is, and the figure, into a list of definitions.
+export function figures(list, named) {
+  list.replaceChildren();
+  for (const [what, value] of Object.entries(named)) {
+    const pair = make("div", "", list);
+    make("dt", "", pair, what);
+    make("dd", "", pair, value);
+  }
+}
+
+// The time zone of rows that share one, else UTC.
+export function onlyZone(rows) {
+  const zones = new Set(rows.map((row) => row.timezone));
+  return zones.size === 1 ? [...zones][0] ?? "UTC" : "UTC";
+}
+
 // `told.fine(at, zone, empty)` and `told.away(text)` say how old the page's figures are; `clear` empties the page.
 export function teller(clear) {
   const line = document.getElementById("told");
@@ -80,6 +112,16 @@ export function listen(address, told, hear) {
     source.close();
     connect();
   }, 1000);
+}
+
+// The way to the other pages; the site that is looked at stays.
+const PAGES = { "/": "Board", "/incidents": "Incidents", "/corrections": "Corrections", "/data": "Data health" };
+const pages = document.getElementById("pages");
+const site = new URLSearchParams(location.search).get("site");
+for (const [address, name] of pages ? Object.entries(PAGES) : []) {
+  const link = make("a", "", pages, name);
+  link.href = site ? `${address}?${new URLSearchParams({ site })}` : address;
+  if (address === location.pathname) link.setAttribute("aria-current", "page");
 }
 
 const root = document.documentElement;

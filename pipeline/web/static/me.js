@@ -5,8 +5,10 @@ export async function me() {
   return answer.ok ? (await answer.json()).name : null;
 }
 
-const name = await me().catch(() => null);
-if (name !== null) {
+export const who = me().catch(() => null); // a promise: no page waits for it
+
+who.then((name) => {
+  if (name === null) return;
   const form = document.createElement("form");
   form.method = "post";
   form.action = "/logout";
@@ -14,4 +16,4 @@ if (name !== null) {
   button.textContent = `Log out ${name}`;
   form.append(button);
   document.querySelector("header").append(form);
-}
+});
