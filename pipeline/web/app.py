@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Awaitable, Callable, Hashable
+import ssl
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -20,21 +20,16 @@ from pipeline.store.client import Store
 from pipeline.web import corrections_page, health_page, incidents_said, lines_page, signals
 from pipeline.web.board import Row, board
 from pipeline.web.downloads import BOARD, FORMAT, TABLE, given
+from pipeline.web.guard import Guard, Names
 from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
+from pipeline.web.login import Login, routes
 from pipeline.web.machine import machine
 from pipeline.web.pages import SITE, STATIC, Watch, shell
+from pipeline.web.people import People
 
 MOST_WATCHED = 256
 CLOSE_S = 2
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 def _board(site: str, store: Store, now: datetime) -> Row:
@@ -68,13 +63,10 @@ def create(settings: Settings) -> FastAPI:
             del watched[next(iter(watched))]
         return found
 
-    @app.middleware("http")
-    async def guard(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
-        if not _is_here(request.url.hostname or ""):  # a page elsewhere whose name was made to point here
-            return JSONResponse({"error": "ask for 127.0.0.1 or localhost: other names are not served"}, 421)
-        answer = await handle(request)
-        answer.headers.update(HEADERS)
-        return answer
+    names = Names.of(settings)
+    login = Login(settings) if names.is_open else None
+    app.add_middleware(Guard, names=names, login=login)
+    routes(app, login)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -135,22 +127,28 @@ def _list(app: FastAPI, watch: Watch) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Answer until SIGTERM or Ctrl-C. Raises SettingError for an address that others could reach."""
-    host = settings["web_host"]
-    if not _is_here(host):
+    """Answer until SIGTERM or Ctrl-C. Raises SettingError where others can reach it and nobody could log in."""
+    if Names.of(settings).is_open and not People(settings.people_file).all():
         raise SettingError(
-            f"OPENOEE_WEB_HOST is {host!r}: the board asks for no password, so it is served on 127.0.0.1 alone; "
-            "put a proxy with a login in front of it for others"
+            f"OPENOEE_WEB_HOST is {settings['web_host']!r}: others can reach the board there, and nobody could log in: "
+            f"`openoee access person NAME` lets somebody in ({settings.people_file})"
         )
-    port = settings.int("web_port")
+    certificate, key = _certificate(settings)
     uvicorn.run(
-        create(settings), host=host, port=port, log_level="warning", server_header=False,
-        timeout_graceful_shutdown=CLOSE_S,
+        create(settings), host=settings["web_host"], port=settings.int("web_port"), log_level="warning",
+        server_header=False, timeout_graceful_shutdown=CLOSE_S, ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
 
 
-def _is_here(host: str) -> bool:
+def _certificate(settings: Settings) -> tuple[str | None, str | None]:
+    """Files of certificate and key, None without TLS. Raises SettingError."""
+    certificate, key = settings["web_cert"], settings["web_key"] or settings["web_cert"]
+    if not certificate:
+        return None, None
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise SettingError(
+            f"OPENOEE_WEB_CERT is {certificate!r}, OPENOEE_WEB_KEY {key!r}: no certificate with its key ({error})"
+        ) from None
+    return certificate, key

@@ -1,4 +1,4 @@
-"""What people say in the browser: taken from the pages of this server alone, and sent the way of the commands."""
+"""What people say in the browser: read, signed, and sent the way of the commands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -16,6 +15,7 @@ from pipeline.codec import Codec
 from pipeline.errors import OpenOeeError, RetryError, UsageError
 from pipeline.settings import Settings
 from pipeline.store.client import Store
+from pipeline.web.login import author
 
 MOST_BYTES = 10_000
 AT_ONCE = 4  # what more people say at the same time waits its turn
@@ -41,11 +41,12 @@ async def write(
 ) -> JSONResponse:
     """Read the body, act on it in a thread, answer 202 with what `act` gives, or with `error` and why.
 
-    400 is what the command calls a usage error, 403 another site's page, 413, 415 and 422 a body that is none,
-    503 Kafka or the store away: nothing was kept then, or not all of it, and the same may be said again.
+    `by` becomes whoever is logged in. 400 is what the command calls a usage error, 413, 415 and 422 a body that is
+    none, 503 Kafka or the store away: nothing was kept then, or not all of it, and the same may be said again.
     """
     try:
         said = model.model_validate_json(await _body(request))
+        said = said.model_copy(update={"by": author(request, getattr(said, "by", ""))})
         async with _turn:
             told = await asyncio.to_thread(_act, settings, act, said)
     except Refused as refused:
@@ -63,23 +64,12 @@ async def _body(request: Request) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refused(415, "send JSON: content type application/json")
-    if not _is_ours(request):
-        raise Refused(403, "only the pages of this server may say this, not those of another site")
     body = b""
     async for piece in request.stream():
         body += piece
         if len(body) > MOST_BYTES:
             raise Refused(413, f"send no more than {MOST_BYTES} bytes")
     return body
-
-
-def _is_ours(request: Request) -> bool:
-    """Whether a page of this server asks, or no browser at all. What a browser says of itself no page can forge."""
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site == "same-origin"
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def _act(settings: Settings, act: Callable[[Said, Store, Codec], dict[str, Any]], said: Said) -> dict[str, Any]:

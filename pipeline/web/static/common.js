@@ -1,10 +1,13 @@
 // What the pages share: signs of states, clocks of the site, dark and light, and how a page hears of new figures.
+import { me } from "/static/me.js";
+
 export const LOOK = {
   running: ["good", "▶"], setup: ["wait", "◆"], starved: ["wait", "◁"], blocked: ["wait", "▮"], idle: ["rest", "○"],
   off: ["rest", "○"], fault: ["bad", "✖"], stopped: ["bad", "■"], maintenance: ["wait", "▲"], planned_stop: ["rest", "❙❙"],
   unknown: ["rest", "?"],
 };
 const QUIET_MS = 15000;
+const AGAIN_MS = 3000;
 
 export function make(kind, name, inside, text) {
   const node = document.createElement(kind);
@@ -104,22 +107,35 @@ export function teller(clear) {
   };
 }
 
-// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence.
+// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence, and the
+// server is asked for the whole again: the page is empty then. Where it refuses, the browser itself would ask no more:
+// somebody has to log in again, or what stands before the server is ill.
 export function listen(address, told, hear) {
   let heard = Date.now();
   let quiet = false;
-  const source = new EventSource(address);
-  for (const [name, use] of Object.entries(hear)) {
-    source.addEventListener(name, (event) => {
-      heard = Date.now();
-      quiet = false;
-      use(JSON.parse(event.data));
+  let source = null;
+  const connect = () => {
+    const asked = new EventSource(address);
+    source = asked;
+    for (const [name, use] of Object.entries(hear)) {
+      asked.addEventListener(name, (event) => {
+        heard = Date.now();
+        quiet = false;
+        use(JSON.parse(event.data));
+      });
+    }
+    asked.addEventListener("error", () => {
+      if (asked.readyState !== EventSource.CLOSED) return;
+      me().catch(() => null).then(() => setTimeout(() => asked === source && connect(), AGAIN_MS));
     });
-  }
+  };
+  connect();
   setInterval(() => {
     if (quiet || Date.now() - heard <= QUIET_MS) return;
     quiet = true;
     told.quiet(heard);
+    source.close();
+    connect();
   }, 1000);
 }
 

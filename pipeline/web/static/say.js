@@ -1,10 +1,14 @@
 // What people say: a dialog, and the request that it becomes. What was typed stays until it has been taken.
 import { make } from "/static/common.js";
+import { who } from "/static/me.js";
 
 const at = (id) => document.getElementById(`say-${id}`);
 const dialog = document.getElementById("say");
 let send = null;
 at("by").value = localStorage.by ?? "";
+who.then((name) => {
+  if (name !== null) Object.assign(at("by"), { value: name, readOnly: true });
+});
 at("not").addEventListener("click", () => dialog.close());
 
 export function field(kind, label, values = {}) {
