@@ -94,10 +94,10 @@ PARAMETERS = {
     "piece_memory": 1000.0,
     "offset_pieces": 360.0,
     "accept_at_least_ms": 1200e3,
-    "change_ms": 1800e3,
-    "change_ago": 300e3,
-    "catch_up_ms": 300e3,
-    "carry": 0.75,  # share of what products usually come back with that widens the scale, fading over `change_ms`
+    "change_ms": 1800e3,  # for so long after it came back a product is judged with reserve
+    "anew_ms": 300e3,  # what wears is then known as after so long
+    "catch_up_ms": 300e3,  # and a signal that lags is followed
+    "carry_share": 0.75,  # share of what products usually come back with that widens the scale, fading over `change_ms`
     "carry_kept": 0.85,  # what is left of it at the next change
     "carry_first": 4.0,  # the same of a signal that did not come back to a product yet, in scales
     "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
@@ -117,8 +117,9 @@ NAMES = tuple(PARAMETERS)
     SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
-    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, CHANGE_AGO, CATCH_UP_MS, CARRY_SHARE, CARRY_KEPT, CARRY_FIRST, BEYOND,
-    UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN, FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
+    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, ANEW_MS, CATCH_UP_MS, CARRY_SHARE,
+    CARRY_KEPT, CARRY_FIRST, BEYOND, UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
+    FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e100  # a number beyond it is none
 

@@ -151,8 +151,8 @@ def note_run(f: Floats, c: Floats, p: Floats, at: float, base: int, step: float)
     if f[lay.LAST_RUN] != base + 1.0:
         learn_carry(f, p)
         if f[lay.LAST_RUN] > 0.0:  # another product: what wears may show otherwise on it
-            f[lay.OFFSET_SEEN] = min(f[lay.OFFSET_SEEN], max(p[lay.WARM_SAMPLES], p[lay.CHANGE_AGO] / step))
-            f[lay.LAG_OFFSET_SEEN] = min(f[lay.LAG_OFFSET_SEEN], max(20.0, p[lay.CHANGE_AGO] / p[lay.PIECE_MS]))
+            f[lay.OFFSET_SEEN] = min(f[lay.OFFSET_SEEN], max(p[lay.WARM_SAMPLES], p[lay.ANEW_MS] / step))
+            f[lay.LAG_OFFSET_SEEN] = min(f[lay.LAG_OFFSET_SEEN], max(20.0, p[lay.ANEW_MS] / p[lay.PIECE_MS]))
         f[lay.SINCE] = 0.0 if c[lay.SEEN] >= p[lay.WARM_SAMPLES] else lay.BIG
         f[lay.LAST_RUN] = base + 1.0
     f[lay.SINCE] += max(min(at - f[lay.AT], 4.0 * step), 0.0)
