@@ -20,7 +20,7 @@ OWN, BEFORE = "", "_1h"  # what is added to the name of a fact: of the window; o
 
 
 class Column(NamedTuple):
-    """Role: key, meta (to choose rows by, not to learn from), feature, label."""
+    """Role: key, meta (known afterwards only: not to learn from), feature, label."""
 
     name: str
     type: pa.DataType

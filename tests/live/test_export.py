@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from contextlib import closing
@@ -265,6 +266,10 @@ def test_the_command_says_what_it_wrote_and_the_files_what_their_columns_mean(
     assert said.exit_code == 0, said.output
     assert "windows of 1 machines" in said.output
     assert sorted(path.name for path in tmp_path.rglob("*.parquet")) == ["features.parquet"] * 3
+    told = json.loads(CliRunner().invoke(cli, [*base, "--horizon-min", "5", "--json"]).output)
+    assert set(told["rows"]) == {"train", "validation", "test"}
+    assert sum(told["rows"].values()) >= told["as_known"] > 0
+    assert len(told["machines"]) == 3
     schema = pq.read_schema(tmp_path / "test" / "features.parquet")
     assert schema.field("temperature.mean").metadata[b"unit"] == b"Cel"
     assert schema.field("apt_ms_1h").metadata[b"unit"] == b"ms"
