@@ -85,9 +85,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
     Setting("metrics_port", 0, "port of /metrics, /healthz and /readyz, another one for each process; 0: none", 0),
     Setting("metrics_host", "127.0.0.1", "address of that port; 0.0.0.0: everybody may read it, without a password"),
-    Setting("web_host", "127.0.0.1", "address of the board, on this machine alone: it asks for no password"),
+    Setting("web_host", "127.0.0.1", "address of the board; any but this machine's own asks for a login"),
+    Setting("web_names", "", "names, comma-separated, under which others ask for the board, who then log in"),
     Setting("web_port", 8080, "port of the board", 1),
     Setting("web_poll_s", 2, "seconds from one look of the board into the store to the next", 1),
+    Setting("web_people_file", "", "file with who may log in to the board; empty: <home>/secrets/web_people"),
+    Setting("web_session_h", 12, "hours after which somebody logs in to the board again", 1),
+    Setting("web_cert", "", "file (PEM) of the board's certificate, with those between it and its CA; empty: no TLS"),
+    Setting("web_key", "", "file (PEM) of that certificate's key; empty: it is in the same file"),
     Setting("webhook", "", "URL to which `openoee notify` sends a message per incident"),
     Setting("webhook_token", "", "bearer token for it; empty: read from webhook_token_file", secret=True),
     Setting("webhook_token_file", "", "file with that token; empty: <home>/secrets/webhook_token, if there is one"),
@@ -100,6 +105,7 @@ BESIDE = {  # who may say where it is may say how to get in
     ),
     "registry": ("registry_user", "registry_password_file", "registry_ca"),
     "store_user": ("store_ca",),
+    "web_host": ("web_names", "web_people_file", "web_session_h", "web_cert", "web_key"),
 }  # fmt: skip
 
 
@@ -174,6 +180,11 @@ class Settings:
         if self["webhook_token_file"] and not path.is_file():
             raise SettingError(f"OPENOEE_WEBHOOK_TOKEN_FILE is {path}: there is no such file")
         return self["webhook_token"] or (path.read_text().strip() if path.is_file() else "")
+
+    @property
+    def people_file(self) -> Path:
+        """File with who may log in to the board."""
+        return Path(self["web_people_file"] or self.home / "secrets" / "web_people")
 
     @property
     def registry(self) -> Access:

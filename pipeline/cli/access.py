@@ -74,3 +74,29 @@ def rotate(user: str, path: Path | None, **flags: Any) -> None:
     path = path or values.home / "secrets" / f"kafka_{user}"
     access.rotate(values, user, path)
     click.echo(f"user {user} of Kafka at {values['kafka']} has a new password: {path}")
+
+
+@command.command(epilog="Example: openoee access person ann")
+@click.argument("name")
+@click.option("--remove", is_flag=True, help="Let NAME no longer log in; open sessions end at once.")
+@settings.options("home", "web_people_file")
+def person(name: str, remove: bool, **flags: Any) -> None:
+    """Let NAME log in to the board (`openoee web`), or give NAME another password; the running board knows at once.
+
+    Asks for the password; where there is no terminal it is the first line of the standard input.
+    """
+    import sys
+
+    from pipeline.web.people import People
+
+    people = People(settings.load(flags).people_file)
+    if remove:
+        people.remove(name)
+        click.echo(f"{name} no longer logs in: {people.path}")
+        return
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    people.let(name, password)
+    click.echo(f"{name} may log in: {people.path}")

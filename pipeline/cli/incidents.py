@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.correct import REACH, WHERE
 from pipeline.settings import load, options
+
+if TYPE_CHECKING:
+    from pipeline.core.model import Acknowledge, Mute
 
 
 @click.group(epilog="Example: openoee incidents list --site lyon")
@@ -45,13 +49,9 @@ def mutes(machine: str | None, as_json: bool, **flags: Any) -> None:
 @options(*REACH)
 def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
     """Say that somebody has seen the incident ID. One that the machine's log does not know is a dead letter."""
-    from pipeline.core.model import Acknowledge
-    from pipeline.errors import UsageError
+    from pipeline import incident_words
 
-    machine = ident.rpartition("/")[0]
-    if not machine:
-        raise UsageError(f"{ident!r} is no incident; `openoee incidents list` shows them")
-    _send([(machine, Acknowledge(ident, note))], by, flags)
+    _send([incident_words.acknowledgement(ident, note)], by, flags)
     click.echo(f"{ident}: sent; the list shows it once a worker has read it")
 
 
@@ -67,19 +67,14 @@ def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
 @options(*REACH)
 def mute(machines: tuple[str, ...], until: str, signal: str, kind: str, why: str, by: str | None, **flags: Any) -> None:
     """No messages of these machines for a while: flags and incidents go on, marked as muted."""
-    import uuid
     from contextlib import closing
 
-    from pipeline import corrections
-    from pipeline.core.model import Mute
+    from pipeline import corrections, incident_words
     from pipeline.store.client import Store
 
     with closing(Store(load(flags))) as store:
         found = corrections.places(store, machines)
-    said = [
-        (one.machine, Mute(f"{one.machine}/{uuid.uuid4().hex[:8]}", corrections.moment(until, one), signal, kind, why))
-        for one in found
-    ]
+    said = [incident_words.mute(one, corrections.moment(until, one), signal, kind, why) for one in found]
     _send(said, by, flags)
     for machine, one in said:
         click.echo(f"{machine}: muted until {until}  ({one.id})")
@@ -91,13 +86,9 @@ def mute(machines: tuple[str, ...], until: str, signal: str, kind: str, why: str
 @options(*REACH)
 def unmute(ident: str, by: str | None, **flags: Any) -> None:
     """Lift the mute ID."""
-    from pipeline.core.model import Mute
-    from pipeline.errors import UsageError
+    from pipeline import incident_words
 
-    machine = ident.rpartition("/")[0]
-    if not machine:
-        raise UsageError(f"{ident!r} is no mute; `openoee incidents mutes` shows them")
-    _send([(machine, Mute(ident, 0, lifted=True))], by, flags)
+    _send([incident_words.lifting(ident)], by, flags)
     click.echo(f"{ident}: lifted")
 
 
@@ -113,18 +104,11 @@ def _ask(name: str, values: dict[str, str | None], as_json: bool, flags: dict[st
              "json" if as_json else "table")  # fmt: skip
 
 
-def _send(said: list[tuple[str, Any]], by: str | None, flags: dict[str, Any]) -> None:
+def _send(said: Sequence[tuple[str, Acknowledge | Mute]], by: str | None, flags: dict[str, Any]) -> None:
     import getpass
-    import time
-    import uuid
 
+    from pipeline import incident_words
     from pipeline.codec import Codec
-    from pipeline.core.model import Control
-    from pipeline.producer import TelemetryProducer
 
     values = load(flags)
-    issued = time.time_ns() // 1_000_000
-    with TelemetryProducer(values, Codec.agreed(values.registry)) as producer:
-        for machine, body in said:
-            producer.send(Control(machine, uuid.uuid4().hex, issued, by or getpass.getuser(), body))
-        producer.flush()
+    incident_words.send(said, values, Codec.agreed(values.registry), by or getpass.getuser())

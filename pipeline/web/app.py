@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Callable, Hashable
 from datetime import datetime
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -17,25 +17,22 @@ from fastapi.staticfiles import StaticFiles
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
 from pipeline.store.client import Store
+from pipeline.web import corrections_page, health_page, incidents_said
 from pipeline.web.board import Row, board
+from pipeline.web.guard import Guard, Names
 from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
+from pipeline.web.login import Login, routes
 from pipeline.web.machine import machine
+from pipeline.web.packed import Packed
+from pipeline.web.pages import STATIC, Watch
+from pipeline.web.people import People
 
-STATIC = Path(__file__).parent / "static"
 MOST_WATCHED = 256
 CLOSE_S = 2
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
-def _board(site: str, _before: int, store: Store, now: datetime) -> Row:
+def _board(site: str, store: Store, now: datetime) -> Row:
     return {"machines": board(store, site, now)}
 
 
@@ -43,36 +40,33 @@ def _machine(name: str, before: int, store: Store, now: datetime) -> Row:
     return machine(store, name, before, now) or {"machine": None}
 
 
-def _incidents(site: str, _before: int, store: Store, now: datetime) -> Row:
+def _incidents(site: str, store: Store, now: datetime) -> Row:
     return {"incidents": incidents(store, site, now)}
 
 
 NAME = PathParameter(max_length=200)
 BEFORE = Query(0, ge=0, le=2, description="so many shifts before the newest, within 26 h")
-READ = {"board": _board, "machine": _machine, "incidents": _incidents}
 
 
 def create(settings: Settings) -> FastAPI:
     """The application on the store that the settings name. OpenAPI: /api/openapi.json."""
     app = FastAPI(title="openoee", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
-    watched: dict[tuple[str, str, int], Live] = {}
+    watched: dict[tuple[Any, ...], Live] = {}
 
-    def watch(what: str, name: str, before: int = 0) -> Live:
+    def watch(read: Callable[..., Row], *of: Hashable) -> Live:
         """The one reader that all who ask for this share; of too many, the one asked for longest ago is forgotten."""
-        key = (what, name, before)
-        found = watched.pop(key, None) or Live(settings, partial(READ[what], name, before))
+        key = (read, *of)
+        found = watched.pop(key, None) or Live(settings, partial(read, *of))
         watched[key] = found
         if len(watched) > MOST_WATCHED:
             del watched[next(iter(watched))]
         return found
 
-    @app.middleware("http")
-    async def guard(request: Request, handle: Callable[[Request], Awaitable[Response]]) -> Response:
-        if not _is_here(request.url.hostname or ""):  # a page elsewhere whose name was made to point here
-            return JSONResponse({"error": "ask for 127.0.0.1 or localhost: other names are not served"}, 421)
-        answer = await handle(request)
-        answer.headers.update(HEADERS)
-        return answer
+    names = Names.of(settings)
+    login = Login(settings) if names.is_open else None
+    app.add_middleware(Guard, names=names, login=login)
+    app.add_middleware(Packed)
+    routes(app, login)
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -80,27 +74,30 @@ def create(settings: Settings) -> FastAPI:
 
     @app.get("/api/board", summary="Every machine: state, figures of its shift, open incident")
     async def figures(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await watch("board", site).now()
+        told = await watch(_board, site).now()
         return JSONResponse(told, 503 if "error" in told else 200)
 
     @app.get("/api/live", summary="The same as server-sent events: board, changed, away")
     async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
-        return StreamingResponse(watch("board", site).tiles(), media_type="text/event-stream")
+        return StreamingResponse(watch(_board, site).tiles(), media_type="text/event-stream")
 
     _machines(app, watch)
     _list(app, watch)
+    corrections_page.add(app, watch, settings)
+    incidents_said.add(app, settings)
+    health_page.add(app, watch)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
 
-def _machines(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
+def _machines(app: FastAPI, watch: Watch) -> None:
     @app.get("/machines/{name:path}", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "machine.html")
 
     @app.get("/api/machines/{name:path}", summary="One machine: its shift by state, window and loss; flags, incidents")
     async def of_machine(name: str = NAME, before: int = BEFORE) -> JSONResponse:
-        told = await watch("machine", name, before).now()
+        told = await watch(_machine, name, before).now()
         if "error" in told:
             return JSONResponse(told, 503)
         if told["machine"] is None:
@@ -109,41 +106,47 @@ def _machines(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
 
     @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: all, same, away")
     async def machine_events(name: str = NAME, before: int = BEFORE) -> StreamingResponse:
-        return StreamingResponse(watch("machine", name, before).whole(), media_type="text/event-stream")
+        return StreamingResponse(watch(_machine, name, before).whole(), media_type="text/event-stream")
 
 
-def _list(app: FastAPI, watch: Callable[[str, str, int], Live]) -> None:
+def _list(app: FastAPI, watch: Watch) -> None:
     @app.get("/incidents", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "incidents.html")
 
     @app.get("/api/incidents", summary="Incidents of the last 7 days, the worst first, with what was lost meanwhile")
     async def listed(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await watch("incidents", site, 0).now()
+        told = await watch(_incidents, site).now()
         return JSONResponse(told, 503 if "error" in told else 200)
 
     @app.get("/api/live/incidents", summary="The same as server-sent events: all, same, away")
     async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
-        return StreamingResponse(watch("incidents", site, 0).whole(), media_type="text/event-stream")
+        return StreamingResponse(watch(_incidents, site).whole(), media_type="text/event-stream")
 
 
 def serve(settings: Settings) -> None:
-    """Answer until SIGTERM or Ctrl-C. Raises SettingError for an address that others could reach."""
-    host = settings["web_host"]
-    if not _is_here(host):
+    """Answer until SIGTERM or Ctrl-C. Raises SettingError where others can reach it and nobody could log in."""
+    if Names.of(settings).is_open and not People(settings.people_file).all():
         raise SettingError(
-            f"OPENOEE_WEB_HOST is {host!r}: the board asks for no password, so it is served on 127.0.0.1 alone; "
-            "put a proxy with a login in front of it for others"
+            f"OPENOEE_WEB_HOST is {settings['web_host']!r}: others can reach the board there, and nobody could log in: "
+            f"`openoee access person NAME` lets somebody in ({settings.people_file})"
         )
-    port = settings.int("web_port")
+    certificate, key = _certificate(settings)
     uvicorn.run(
-        create(settings), host=host, port=port, log_level="warning", server_header=False,
-        timeout_graceful_shutdown=CLOSE_S,
+        create(settings), host=settings["web_host"], port=settings.int("web_port"), log_level="warning",
+        server_header=False, timeout_graceful_shutdown=CLOSE_S, ssl_certfile=certificate, ssl_keyfile=key,
     )  # fmt: skip
 
 
-def _is_here(host: str) -> bool:
+def _certificate(settings: Settings) -> tuple[str | None, str | None]:
+    """Files of certificate and key, None without TLS. Raises SettingError."""
+    certificate, key = settings["web_cert"], settings["web_key"] or settings["web_cert"]
+    if not certificate:
+        return None, None
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except OSError as error:
+        raise SettingError(
+            f"OPENOEE_WEB_CERT is {certificate!r}, OPENOEE_WEB_KEY {key!r}: no certificate with its key ({error})"
+        ) from None
+    return certificate, key

@@ -29,8 +29,8 @@ WHERE machine = {machine:String} AND shift = {shift:String} AND period = {period
 ORDER BY number"""
 TIMELINE = """
 SELECT greatest(t.start, {start:DateTime64(3, 'UTC')}) AS start, least(t.until, {end:DateTime64(3, 'UTC')}) AS until,
-       t.state AS state, t.element AS element, if(r.name = '', CAST(t.reason, 'String'), r.name) AS reason,
-       t.product AS product, t.order AS order
+       t.state AS state, t.element AS element, t.stop AS stop, t.product AS product, t.order AS order,
+       if(r.name = '', CAST(t.reason, 'String'), r.name) AS reason
 FROM
 (
     SELECT * FROM timeline

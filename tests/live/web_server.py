@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ def served(settings: Settings, **more: str) -> Iterator[str]:
     port = free_port()
     env = {**environment(settings), "OPENOEE_WEB_PORT": str(port), "OPENOEE_WEB_POLL_S": "1", **more}
     process = subprocess.Popen([sys.executable, "-m", "pipeline", "web"], env=env, stdout=subprocess.PIPE)
-    address = f"http://127.0.0.1:{port}"
+    address = f"{'https' if 'OPENOEE_WEB_CERT' in more else 'http'}://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + 30
         while not answers(address):
@@ -42,10 +43,14 @@ def served(settings: Settings, **more: str) -> Iterator[str]:
 
 
 def answers(address: str) -> bool:
+    """Whether a server is there, were it only to refuse."""
     try:
         return bool(get(f"{address}/api/openapi.json"))
-    except urllib.error.URLError:
-        return False
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        return True
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLCertVerificationError)
 
 
 def get(url: str) -> bytes:
@@ -59,10 +64,10 @@ def event(stream: Any) -> tuple[str, Any]:
     return name, json.loads(data)
 
 
-def simulated(settings: Settings) -> Settings:
-    """Put the last two hours of a simulated plant of three machines, up to now, into the settings' database."""
+def simulated(settings: Settings, ahead_min: int = 0) -> Settings:
+    """Put two hours of a simulated plant of three machines into the settings' database, up to now or beside it."""
     migrate(settings)
-    now = time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000 + ahead_min * 60_000
     end = now // 60_000 * 60_000
     plant = Plant("lyon", 7, end - 2 * HOUR, 3)
     factory = Factory.of("lyon", plant.habits.timezone, plant.machines)

@@ -1,10 +1,13 @@
 // What the pages share: signs of states, clocks of the site, dark and light, and how a page hears of new figures.
+import { me } from "/static/me.js";
+
 export const LOOK = {
   running: ["good", "▶"], setup: ["wait", "◆"], starved: ["wait", "◁"], blocked: ["wait", "▮"], idle: ["rest", "○"],
   off: ["rest", "○"], fault: ["bad", "✖"], stopped: ["bad", "■"], maintenance: ["wait", "▲"], planned_stop: ["rest", "❙❙"],
   unknown: ["rest", "?"],
 };
 const QUIET_MS = 15000;
+const AGAIN_MS = 3000;
 
 export function make(kind, name, inside, text) {
   const node = document.createElement(kind);
@@ -14,7 +17,12 @@ export function make(kind, name, inside, text) {
   return node;
 }
 
-const parts = (ms, zone, wanted) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }).format(ms);
+const formats = new Map(); // making one takes longer than all that is done with it
+function parts(ms, zone, wanted) {
+  const key = `${zone} ${Object.keys(wanted)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }));
+  return formats.get(key).format(ms);
+}
 const day = (ms, zone) => parts(ms, zone, { day: "2-digit", month: "short" });
 
 // 14:02 on the site's clock; with its date when that is not today's there.
@@ -26,6 +34,38 @@ export function clock(ms, zone, now = Date.now()) {
 export const seconds = (ms, zone) => parts(ms, zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 export const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(100 * ratio).toFixed(1)} %`);
 export const words = (name) => name.replaceAll("_", " ");
+
+// Rows into the table body ID-rows: a cell is its text, or [text, look, address of a link].
+export function table(id, rows, empty) {
+  const body = document.getElementById(`${id}-rows`);
+  const focused = [...body.querySelectorAll("a")].indexOf(document.activeElement);
+  body.replaceChildren();
+  if (!rows.length) make("td", "", make("tr", "", body), empty).colSpan = 9;
+  for (const cells of rows) {
+    const line = make("tr", "", body);
+    for (const [text, look, way] of cells.map((cell) => (Array.isArray(cell) ? cell : [cell, ""]))) {
+      if (way) make("a", "", make("td", look, line), text).href = way;
+      else make("td", look, line, text ?? "–");
+    }
+  }
+  if (focused >= 0) body.querySelectorAll("a")[focused]?.focus({ preventScroll: true });
+}
+
+// What each figure is, and the figure, into a list of definitions.
+export function figures(list, named) {
+  list.replaceChildren();
+  for (const [what, value] of Object.entries(named)) {
+    const pair = make("div", "", list);
+    make("dt", "", pair, what);
+    make("dd", "", pair, value);
+  }
+}
+
+// The time zone of rows that share one, else UTC.
+export function onlyZone(rows) {
+  const zones = new Set(rows.map((row) => row.timezone));
+  return zones.size === 1 ? [...zones][0] ?? "UTC" : "UTC";
+}
 
 // `told.fine(at, zone, empty)` and `told.away(text)` say how old the page's figures are; `clear` empties the page.
 export function teller(clear) {
@@ -47,23 +87,46 @@ export function teller(clear) {
   };
 }
 
-// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence.
+// Events of the server; `hear` names what is done with the body of each. Silence of 15 s is told as absence, and the
+// server is asked for the whole again: the page is empty then. Where it refuses, the browser itself would ask no more:
+// somebody has to log in again, or what stands before the server is ill.
 export function listen(address, told, hear) {
   let heard = Date.now();
   let quiet = false;
-  const source = new EventSource(address);
-  for (const [name, use] of Object.entries(hear)) {
-    source.addEventListener(name, (event) => {
-      heard = Date.now();
-      quiet = false;
-      use(JSON.parse(event.data));
+  let source = null;
+  const connect = () => {
+    const asked = new EventSource(address);
+    source = asked;
+    for (const [name, use] of Object.entries(hear)) {
+      asked.addEventListener(name, (event) => {
+        heard = Date.now();
+        quiet = false;
+        use(JSON.parse(event.data));
+      });
+    }
+    asked.addEventListener("error", () => {
+      if (asked.readyState !== EventSource.CLOSED) return;
+      me().catch(() => null).then(() => setTimeout(() => asked === source && connect(), AGAIN_MS));
     });
-  }
+  };
+  connect();
   setInterval(() => {
     if (quiet || Date.now() - heard <= QUIET_MS) return;
     quiet = true;
     told.quiet(heard);
+    source.close();
+    connect();
   }, 1000);
+}
+
+// The way to the other pages; the site that is looked at stays.
+const PAGES = { "/": "Board", "/incidents": "Incidents", "/corrections": "Corrections", "/data": "Data health" };
+const pages = document.getElementById("pages");
+const site = new URLSearchParams(location.search).get("site");
+for (const [address, name] of pages ? Object.entries(PAGES) : []) {
+  const link = make("a", "", pages, name);
+  link.href = site ? `${address}?${new URLSearchParams({ site })}` : address;
+  if (address === location.pathname) link.setAttribute("aria-current", "page");
 }
 
 const root = document.documentElement;

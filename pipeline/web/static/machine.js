@@ -1,6 +1,6 @@
 // One machine's page: its shift, redrawn when it has changed or the window is made wider.
 import * as chart from "/static/chart.js";
-import { LOOK, clock, listen, make, percent, seconds, teller, words } from "/static/common.js";
+import { LOOK, clock, figures, listen, make, percent, seconds, table, teller, words } from "/static/common.js";
 
 const name = decodeURIComponent(location.pathname.replace("/machines/", ""));
 const all = document.getElementById("all");
@@ -8,19 +8,6 @@ const at = (id) => document.getElementById(id);
 const before = Number(new URLSearchParams(location.search).get("before")) || 0;
 let shown = null;
 at("name").textContent = document.title = name;
-
-function table(id, rows, empty) {
-  const body = at(`${id}-rows`);
-  body.replaceChildren();
-  if (!rows.length) {
-    const cell = make("td", "", make("tr", "", body), empty);
-    cell.colSpan = 9;
-  }
-  for (const cells of rows) {
-    const line = make("tr", "", body);
-    for (const [text, look] of cells.map((cell) => (Array.isArray(cell) ? cell : [cell, ""]))) make("td", look, line, text ?? "–");
-  }
-}
 
 const number = (text) => [text, "number"];
 const figure = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
@@ -48,19 +35,14 @@ function now({ state, stale, shift, start, until, timezone: zone, oee_target: ta
   const range = `${clock(start, zone)} to ${clock(until, zone)}`;
   make("h2", "", box, shift ? `${shift.shift} shift, ${range}` : `No such shift in the last 26 h, so no OEE; ${range}`);
   shifts(box);
+  make("a", "", make("p", "why", box), "Give stops their reasons").href = `/corrections?${new URLSearchParams({ machine: name })}`;
   if (!shift) return;
-  const list = make("dl", "", box);
   const plan = shift.plan === null ? "" : ` of ${shift.plan} planned`;
-  const figures = {
+  figures(make("dl", "", box), {
     [target === null ? "OEE" : `OEE, target ${percent(target)}`]: shift.oee === null ? words(shift.oee_null) : percent(shift.oee),
     Availability: percent(shift.a), Performance: percent(shift.p), Quality: percent(shift.q),
     [`good${plan}`]: shift.good, rejects: shift.reject, "of the time known": percent(shift.coverage),
-  };
-  for (const [what, value] of Object.entries(figures)) {
-    const pair = make("div", "", list);
-    make("dt", "", pair, what);
-    make("dd", "", pair, value);
-  }
+  });
 }
 
 function status(row, zone) {
@@ -75,11 +57,18 @@ function expected(row) {
   return row.expected_high === null ? `${figure(row.expected_low)} or more` : `${figure(row.expected_low)} to ${figure(row.expected_high)}`;
 }
 
+// A stop leads to where its reason is given.
+function why(row) {
+  if (row.element !== "adet") return row.reason;
+  const way = new URLSearchParams({ machine: name, at: row.stop ?? row.start, every: true });
+  return [row.reason || "give reason", "", `/corrections?${way}`];
+}
+
 function tables(body) {
   const zone = body.timezone;
   const none = "Nothing in this time.";
   table("timeline", body.timeline.map((row) => [
-    seconds(row.start, zone), seconds(row.until, zone), number(minutes(row.until - row.start)), words(row.state), row.reason, row.product,
+    seconds(row.start, zone), seconds(row.until, zone), number(minutes(row.until - row.start)), words(row.state), why(row), row.product,
   ]).reverse(), none);
   table("windows", body.windows.map((row) => [
     clock(row.start, zone), number(row.oee === null ? words(row.oee_null) : percent(row.oee)), number(row.good), number(row.reject),
