@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import json
 import logging
 import re
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-import uvicorn
 from click.testing import CliRunner
 from fastapi.routing import APIRoute
 from starlette.routing import Mount, Route
+from web_thread import Answer, ask, running
 
 from pipeline.cli.access import command as access
 from pipeline.errors import SettingError, UsageError
@@ -31,7 +29,6 @@ from pipeline.web.people import LEAST_LETTERS, MOST_NAME, People
 from pipeline.web.sessions import MOST_KEPT, MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_ONE, WINDOW_S, Sessions, Throttle
 
 ANN, SECRET = "ann", "correct horse battery"
-Answer = tuple[int, http.client.HTTPMessage, bytes]
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +40,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return made
 
 
-@contextmanager
-def running(settings: Settings) -> Iterator[int]:
-    """The board's application in a thread, on a port of this machine."""
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(create(settings), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=2)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        yield port
-    finally:
-        server.should_exit = True
-        thread.join(20)
-
-
 @pytest.fixture(scope="module")
 def port(settings: Settings) -> Iterator[int]:
     with running(settings) as port:
         yield port
-
-
-def ask(port: int, method: str, path: str, body: str = "", **headers: str) -> Answer:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, body or None, named)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
 
 
 def log_in(port: int, name: str = ANN, password: str = SECRET, way: str = "/", **headers: str) -> Answer:

@@ -25,6 +25,7 @@ from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
 from pipeline.web.login import Login, routes
 from pipeline.web.machine import machine
+from pipeline.web.packed import Packed
 from pipeline.web.pages import SITE, STATIC, Watch, shell
 from pipeline.web.people import People
 
@@ -66,6 +67,7 @@ def create(settings: Settings) -> FastAPI:
     names = Names.of(settings)
     login = Login(settings) if names.is_open else None
     app.add_middleware(Guard, names=names, login=login)
+    app.add_middleware(Packed)
     routes(app, login)
 
     @app.get("/", include_in_schema=False)

@@ -29,6 +29,7 @@ class Live:
         self._asked = float("-inf")
         self._took = 0.0
         self.told: dict[str, Any] = {}
+        self._written: tuple[dict[str, Any], str] = ({}, "")
 
     async def now(self) -> dict[str, Any]:
         """What was read, `at` (UTC ms) when the store answered; else `error`, and `since` when it has been so."""
@@ -57,7 +58,7 @@ class Live:
             if "error" in told:
                 yield _event("away", told)
             elif fresh != seen:
-                yield _event("all", told)
+                yield self._all("all", told)
             else:
                 yield _event("same", {"at": told["at"]})
             seen = fresh
@@ -74,12 +75,25 @@ class Live:
             else:
                 tiles = {row["machine"]: row for row in told["machines"]}
                 if seen is None or seen.keys() != tiles.keys():
-                    yield _event("board", told)
+                    yield self._all("board", told)
                 else:
-                    changed = [row for name, row in tiles.items() if row != seen[name]]
+                    changed = [row for name, row in tiles.items() if _seen(row) != _seen(seen[name])]
                     yield _event("changed", {"at": told["at"], "machines": changed})
                 seen = tiles
             await asyncio.sleep(self._poll_s)
+
+    def _all(self, name: str, told: dict[str, Any]) -> str:
+        """The event of the whole, written once for all who come between two looks."""
+        if self._written[0] is not told:
+            self._written = (told, _event(name, told))
+        return self._written[1]
+
+
+def _seen(row: Row) -> Row:
+    """A tile without what moves on with every look and is not shown: until when the state of a fresh one is known."""
+    if row["stale"] or not row["state"]:
+        return row
+    return {**row, "state": {**row["state"], "until": None}}
 
 
 def _event(name: str, body: dict[str, Any]) -> str:

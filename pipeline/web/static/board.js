@@ -48,18 +48,21 @@ function clear() {
 function whole(rows) {
   clear();
   zones = [...new Set(rows.map((row) => row.timezone))];
+  const made = document.createDocumentFragment();
   let key = null;
   let list = null;
   for (const row of rows) {
     if (key !== `${row.site}/${row.line}`) {
       key = `${row.site}/${row.line}`;
-      make("h2", "", lines, `${row.site} ${row.line ? `· line ${row.line}` : ""}`);
-      list = make("ul", "", lines);
+      const section = make("section", "", made);
+      make("h2", "", section, `${row.site} ${row.line ? `· line ${row.line}` : ""}`);
+      list = make("ul", "", section);
     }
     const tile = make("li", "", list);
     tiles.set(row.machine, tile);
     fill(tile, row);
   }
+  lines.append(made);
 }
 
 downloads("/api/board", { name: "machines" }, { site });

@@ -17,7 +17,12 @@ export function make(kind, name, inside, text) {
   return node;
 }
 
-const parts = (ms, zone, wanted) => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }).format(ms);
+const formats = new Map(); // making one takes longer than all that is done with it
+function parts(ms, zone, wanted) {
+  const key = `${zone} ${Object.keys(wanted)}`;
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }));
+  return formats.get(key).format(ms);
+}
 export const day = (ms, zone) => parts(ms, zone, { day: "2-digit", month: "short" });
 
 // 14:02 on the site's clock; with its date when that is not today's there.
