@@ -186,11 +186,14 @@ def nist() -> None:
         print(f"NIST: not measured, {anomaly_nist.DATA} is not there")
         return
     made = anomaly_nist.healthy()
-    found = anomaly_nist.flags(made.calls, "default")
-    groups = anomaly_nist.incidents(found)
-    print(f"NIST {anomaly_nist.MACHINE}, the log as it is (31 files): {len(found)} flags, {len(groups)} incidents")
-    for kind in anomaly_nist.LENGTH:
-        print(f"  {kind}: {anomaly_nist.measure(made, kind, 'default')[0]}", flush=True)
+    for tier in ("default", "rich"):
+        found = anomaly_nist.flags(made, made.calls, tier)
+        groups = anomaly_nist.incidents(found)
+        print(f"NIST {anomaly_nist.MACHINE}, {tier}, the log as it is: {len(found)} flags, {len(groups)} incidents")
+        for kind in anomaly_nist.LENGTH:
+            rare = anomaly_nist.measure(made, kind, tier)
+            never = anomaly_nist.measure(made, kind, tier, never=True)
+            print(f"  {kind}: what is rare in the healthy signal: {rare}; what never is: {never}", flush=True)
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from pipeline.core.model import (
 )
 from pipeline.errors import UndecodableRecord
 
-_Samples = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]  # instants, values, latest allowed
+_Samples = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]  # instants, values, arrivals
 _SAID = itemgetter(0, 1, 8, 9, 10, 11)  # machine, ts, source, epoch, sequence, entry
 YEAR_2000 = 946_684_800_000
 LAST_MS = 10_413_791_999_999  # end of 2299: the last instant of the store's times
@@ -59,10 +59,14 @@ def _schema(kind: type) -> pa.Schema:
 
 
 _SPOKEN = [("machine", pa.string()), ("ts", TIME)]
-_ORIGIN = [("source", pa.string()), ("epoch", pa.int64()), ("sequence", pa.int64()), ("entry", pa.uint32())]
+_ORIGIN = [
+    ("source", pa.string()), ("epoch", pa.int64()), ("sequence", pa.int64()), ("entry", pa.uint32()), ("arrived", TIME),
+]  # fmt: skip
 _TEXTS = pa.map_(pa.string(), pa.string())
 SCHEMAS: dict[str, pa.Schema] = {
-    "telemetry": pa.schema([("machine", NAME), ("signal", NAME), ("ts", TIME), ("value", pa.float64())]),
+    "telemetry": pa.schema([
+        ("machine", NAME), ("signal", NAME), ("ts", TIME), ("value", pa.float64()), ("arrived", TIME),
+    ]),
     "events": pa.schema([
         *_SPOKEN, ("kind", pa.string()), ("severity", pa.string()), ("code", pa.string()), ("text", pa.string()),
         ("opening", pa.bool_()), *_ORIGIN,
@@ -106,13 +110,14 @@ SCHEMAS: dict[str, pa.Schema] = {
     "oee_revisions": _schema(OeeFact),
     "oee_facts": _schema(OeeFact),
     "intervals": _schema(Interval),
+    "anomaly_revisions": _schema(Anomaly),
     "anomalies": _schema(Anomaly),
     "incidents": _schema(Incident),
     "dead_letters": _schema(DeadLetter),
 }  # fmt: skip
 RESULTS: dict[type, tuple[str, ...]] = {
-    OeeFact: ("oee_revisions", "oee_facts"), Interval: ("intervals",), Anomaly: ("anomalies",),
-    Incident: ("incidents",), DeadLetter: ("dead_letters",),
+    OeeFact: ("oee_revisions", "oee_facts"), Interval: ("intervals",),
+    Anomaly: ("anomaly_revisions", "anomalies"), Incident: ("incidents",), DeadLetter: ("dead_letters",),
 }  # fmt: skip
 _values: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     kind: attrgetter(*(field.name for field in fields(kind))) for kind in RESULTS
@@ -181,7 +186,7 @@ class Rows:
         elif isinstance(message, Burst):
             self._burst(message)
         elif isinstance(message, Control):
-            self._control(message)
+            self._control(arrived, message)
         elif isinstance(message, FactoryFile):
             self._factory_file(message)
         else:
@@ -205,34 +210,37 @@ class Rows:
                 yield name, pa.Table.from_arrays(arrays, schema=schema)
 
     def _frame(self, arrived: int, frame: Frame) -> None:
-        latest = min(arrived + self._max_future_ms, LAST_MS)
         for block in frame.signals:
             if block.values.size:
-                self._block(frame.machine, block.names, block.at, block.values, np.full(len(block.at), latest))
+                self._block(frame.machine, block.names, block.at, block.values, np.full(len(block.at), arrived))
         if frame.states or frame.contexts or frame.events or frame.counts:
-            self._entries(frame, latest)
+            self._entries(frame, arrived)
 
     def _burst(self, burst: Burst) -> None:
-        latest = np.minimum(np.array(burst.arrived) + self._max_future_ms, LAST_MS)
-        self._block(burst.machine, burst.names, burst.at, burst.values, np.repeat(latest, np.diff(burst.edges)))
+        arrived = np.repeat(np.array(burst.arrived), np.diff(burst.edges))
+        self._block(burst.machine, burst.names, burst.at, burst.values, arrived)
         for k, (at, *readings) in burst.counts:
-            if YEAR_2000 <= at <= latest[k]:
+            came = burst.arrived[k]
+            if YEAR_2000 <= at <= self._latest(came):
                 origin = (burst.source, burst.epoch, burst.sequence + k)
-                self._plain["counts"].append((burst.machine, at, *readings, False, *origin, 0))
+                self._plain["counts"].append((burst.machine, at, *readings, False, *origin, 0, came))
                 self.count += 1
 
     def _block(
         self, machine: str, names: list[str], at: NDArray[np.int64], values: NDArray[np.float64],
-        latest: NDArray[np.int64],
+        arrived: NDArray[np.int64],
     ) -> None:  # fmt: skip
         runs = self._samples.setdefault(machine, [])
         if not runs or runs[-1][0] != names:
             runs.append((names, []))
-        runs[-1][1].append((at, values, latest))
+        runs[-1][1].append((at, values, arrived))
         self.count += values.size
 
-    def _entries(self, frame: Frame, latest: int) -> None:
-        name, origin = frame.machine, (frame.source, frame.epoch, frame.sequence)
+    def _latest(self, arrived: int) -> int:
+        return min(arrived + self._max_future_ms, LAST_MS)
+
+    def _entries(self, frame: Frame, arrived: int) -> None:
+        name, origin, latest = frame.machine, (frame.source, frame.epoch, frame.sequence), self._latest(arrived)
         for context in frame.contexts:
             if context.order and YEAR_2000 <= context.at <= latest:
                 self._plain["orders"].append((name, context.order, context.at, context.product or "", context.planned))
@@ -246,14 +254,15 @@ class Rows:
         said += [(event.at, event.kind, event.severity, event.code, event.text) for event in frame.events]
         for entry, (at, kind, severity, code, text) in enumerate(said):
             if YEAR_2000 <= at <= latest:
-                self._plain["events"].append((name, at, kind, severity, code, text, frame.opening, *origin, entry))
+                row = (name, at, kind, severity, code, text, frame.opening, *origin, entry, arrived)
+                self._plain["events"].append(row)
                 self.count += 1
         for entry, (at, *readings) in enumerate(frame.counts):
             if YEAR_2000 <= at <= latest:
-                self._plain["counts"].append((name, at, *readings, frame.opening, *origin, entry))
+                self._plain["counts"].append((name, at, *readings, frame.opening, *origin, entry, arrived))
                 self.count += 1
 
-    def _control(self, control: Control) -> None:
+    def _control(self, arrived: int, control: Control) -> None:
         body, events = control.body, self._plain["events"]
         if isinstance(body, MachineConfig):
             self._plain["machines"].append(_machine(control, body))
@@ -266,7 +275,8 @@ class Rows:
             ))  # fmt: skip
         elif isinstance(body, EndOfSource):
             at = min(max(body.at, YEAR_2000), LAST_MS)
-            events.append((control.machine, at, "end_of_source", "", body.source, "", False, control.id, 0, 0, 0))
+            origin = (control.id, 0, 0, 0, arrived)
+            events.append((control.machine, at, "end_of_source", "", body.source, "", False, *origin))
         else:
             return
         self.count += 1
@@ -280,20 +290,20 @@ class Rows:
 
     def _telemetry(self) -> pa.Table:
         """All samples: machine by machine in the order of their records, signal by signal while these are the same."""
-        ts, value, signal, machine = [], [], [], []
+        ts, value, signal, machine, arrived = [], [], [], [], []
         for name, names, parts in ((one, *run) for one in sorted(self._samples) for run in self._samples[one]):
-            at, values, latest = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
-            keep = np.isfinite(values) & (at >= YEAR_2000) & (at <= latest)
+            at, values, came = (np.concatenate([part[k] for part in parts], axis=-1) for k in range(3))
+            keep = np.isfinite(values) & (at >= YEAR_2000) & (at <= np.minimum(came + self._max_future_ms, LAST_MS))
             codes = np.array([self._signals.code(one) for one in names], np.int32)
             ts.append(np.broadcast_to(at, values.shape)[keep])
             value.append(values[keep])
+            arrived.append(np.broadcast_to(came, values.shape)[keep])
             signal.append(np.broadcast_to(codes[:, None], values.shape)[keep])
             machine.append(np.full(len(value[-1]), self._machines.code(name), np.int32))
         names_of = [self._machines.column(np.concatenate(machine)), self._signals.column(np.concatenate(signal))]
-        return pa.Table.from_arrays(
-            [*names_of, pa.array(np.concatenate(ts)).cast(TIME), pa.array(np.concatenate(value))],
-            schema=SCHEMAS["telemetry"],
-        )
+        at, came = (pa.array(np.concatenate(instants)).cast(TIME) for instants in (ts, arrived))
+        columns = [*names_of, at, pa.array(np.concatenate(value)), came]
+        return pa.Table.from_arrays(columns, schema=SCHEMAS["telemetry"])
 
 
 def _machine(control: Control, config: MachineConfig) -> tuple[Any, ...]:

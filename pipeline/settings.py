@@ -80,7 +80,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("sink_ms", 200, "milliseconds after which the sink inserts a batch", 1),
     Setting("keep_telemetry_days", 0, "days after which samples, events and counts go; 0: never", 0),
     Setting("keep_minutes_days", 0, "days after which OEE by minute and intervals go, their hours stay; 0: never", 0),
-    Setting("keep_revisions_days", 0, "days after which old revisions of OEE go; 0: never", 0),
+    Setting("keep_revisions_days", 0, "days after which old revisions of OEE and of flags go; 0: never", 0),
     Setting("crash_at", "", "fault trials: `point:n` kills the worker at the n-th passing of that point"),
     Setting("session_s", 15, "a worker or sink silent for so long loses its partitions to another", 1),
     Setting("metrics_port", 0, "port of /metrics, /healthz and /readyz, another one for each process; 0: none", 0),

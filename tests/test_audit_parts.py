@@ -151,7 +151,7 @@ def words(values: Any) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 
 def samples(*rows: tuple[str, str, int, float]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * 4
+    columns = [*(list(zip(*rows, strict=True)) or [()] * 4), [T0] * len(rows)]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMAS["telemetry"], strict=True)]
     return pa.Table.from_arrays(arrays, schema=SCHEMAS["telemetry"])
 

@@ -32,7 +32,7 @@ LEVELS = {
     "pipeline.evolution": 1, "pipeline.frame_reader": 1, "pipeline.frame_writer": 1, "pipeline.row_writer": 1,
     "pipeline.control_rows": 1, "pipeline.limits": 1, "pipeline.yaml_lines": 1, "pipeline.kafka_clients": 1,
     "pipeline.agents": 3, "pipeline.transport": 3, "pipeline.sink": 3, "pipeline.web": 3, "pipeline.audit": 3,
-    "pipeline.backup": 3, "pipeline.restore": 3, "pipeline.notify": 3,
+    "pipeline.backup": 3, "pipeline.restore": 3, "pipeline.notify": 3, "pipeline.export": 3,
     "pipeline.local": 4, "pipeline.cli": 4, "pipeline.__main__": 4,
 }  # fmt: skip
 CORE_MAY_USE = {

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.codec import Codec, FactoryFile
+from pipeline.core.burst import Burst
 from pipeline.core.model import (
     Anomaly,
     Context,
@@ -68,6 +69,24 @@ def test_of_two_values_for_one_instant_the_later_record_comes_last() -> None:
     other = frame(signals=[SignalBlock(np.array([T0]), ["able", "load"], np.array([[7.0], [2.0]]))])
     assert [row["value"] for row in tables(one, other)["telemetry"] if row["signal"] == "load"] == [1.0, 2.0]
     assert [row["value"] for row in tables(other, one)["telemetry"] if row["signal"] == "load"] == [2.0, 1.0]
+
+
+def test_what_machines_say_is_kept_with_its_arrival_alone_or_in_a_burst() -> None:
+    block = SignalBlock(np.array([T0, T0 + 1], np.int64), ["load", "speed"], np.ones((2, 2)))
+    made = frame(
+        signals=[block], states=[StateChange(T0, "running")], counts=[CountReading(T0, False, 1)],
+        events=[MachineEvent(T0, "alarm", "fault")],
+    )  # fmt: skip
+    found = tables(made, Control("m1", "c", T0, "ann", EndOfSource("file", T0)), arrived=T0 + 7)
+    assert [len(found[name]) for name in ("telemetry", "events", "counts")] == [4, 3, 1]
+    assert {row["arrived"] for name in ("telemetry", "events", "counts") for row in found[name]} == {utc(T0 + 7)}
+    burst = Burst(
+        "m1", "gateway", 5, 7, ["load"], [], [T0, T0], [T0 + 9, T0 + 12], [T0, T0 + 1], [T0, T0 + 2], [0, 1, 3],
+        np.array([T0, T0 + 1, T0 + 2], np.int64), np.ones((1, 3)), [(1, CountReading(T0 + 1, False, 1))],
+    )  # fmt: skip
+    together = tables(burst)
+    assert [row["arrived"] for row in together["telemetry"]] == [utc(T0 + 9), utc(T0 + 12), utc(T0 + 12)]
+    assert [row["arrived"] for row in together["counts"]] == [utc(T0 + 12)]
 
 
 def utc(at: int) -> datetime:
@@ -152,15 +171,17 @@ def results() -> list[Any]:
     ]
 
 
-def test_results_keep_every_field_and_facts_go_into_two_tables() -> None:
+def test_results_keep_every_field_and_what_has_versions_goes_into_two_tables() -> None:
     found = tables(*results())
     assert found["oee_facts"] == found["oee_revisions"]
+    assert found["anomalies"] == found["anomaly_revisions"]
     [fact] = found["oee_facts"]
     assert (fact["flags"], fact["window_end"], str(fact["shift_date"])) == (["x"], utc(T0 + 60_000), "2026-03-02")
     assert found["intervals"][0]["end"] is None
     assert found["anomalies"][0]["value"] is None
     assert (found["dead_letters"][0]["value"], found["dead_letters"][0]["machine"]) == (b"\xff\0", None)
-    assert found.keys() == {"oee_facts", "oee_revisions", "intervals", "anomalies", "dead_letters"}
+    versions = {"oee_revisions", "anomaly_revisions"}
+    assert found.keys() == {"oee_facts", "intervals", "anomalies", "dead_letters"} | versions
 
 
 def test_weight_is_about_the_rows() -> None:
@@ -173,10 +194,11 @@ def test_weight_is_about_the_rows() -> None:
 def test_every_table_that_is_fed_exists_with_these_columns() -> None:
     sql = "\n".join(migration.sql for migration in migrations())
     for name, schema in SCHEMAS.items():
-        source = "oee_revisions" if name == "oee_facts" else name
+        source = {"oee_facts": "oee_revisions", "anomaly_revisions": "anomalies"}.get(name, name)
         body = sql.partition(f"CREATE TABLE IF NOT EXISTS {source}\n(")[2].partition("\n)\nENGINE")[0]
         columns = {line.split()[0] for line in body.splitlines() if line.strip()}
-        columns |= set(re.findall(rf"ALTER TABLE {source} ADD COLUMN IF NOT EXISTS (\w+)", sql))
+        added = rf"ALTER TABLE {source} ADD COLUMN IF NOT EXISTS (\w+)(?! UInt64\s+MATERIALIZED)\b"
+        columns |= set(re.findall(added, sql))
         assert columns == set(schema.names), name
 
 

@@ -20,6 +20,15 @@ PARTS = {
     "store/retention.py": {"table", "change"},  # of the table KEPT; a number of days
     "verify_store.py": {"number", "columns", "self.view", "asked", "name", "table"},  # views and tables of ours
     "compare.py": {"columns"},
+    # columns of ours: as ms, in a range of bound instants, in another order
+    "export/asked.py": {
+        *(f"_ms('{column}')" for column in (
+            "ts", "arrived", "start", "assumeNotNull(end)", "first", "last", "known_at",
+            "window_start", "window_end", "segment_start", "segment_end",
+        )),
+        *(f"_range('{column}')" for column in ("ts", "start", "first")),
+        "_at('start')", "_at('end')", "', '.join(FACTS)", "_EVENT_ORDER.replace(',', ' DESC,')",
+    },
     # tables that migrations make, partitions as the store names them, columns of ours
     "backup.py": {"what", "table", "partition", "' FINAL' if final else ''"},
     "audit_queries.py": {

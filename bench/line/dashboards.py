@@ -20,7 +20,7 @@ RUNS = 40
 GRID_S = 300  # questions begin on it, so that the number of rows in an answer is known
 ANSWER_S = 900
 FILL = """
-INSERT INTO telemetry SELECT
+INSERT INTO telemetry (machine, signal, ts, value) SELECT
     concat('m', leftPad(toString(intDiv(number, {seconds:UInt64} * {signals:UInt64})), 3, '0')) AS machine,
     concat('signal_', leftPad(toString(intDiv(number, {seconds:UInt64}) % {signals:UInt64}), 2, '0')) AS signal,
     toDateTime64({first:String}, 3, 'UTC') + number % {seconds:UInt64} AS ts,

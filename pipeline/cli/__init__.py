@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
     "web": "serve the andon board and its figures on this machine",
+    "export": "windows as Parquet to train models with: what was known then, what came after",
     "verify": "run worked OEE cases and print where the engine differs",
     "audit": "compare the store with the log: PASS, MISMATCH or UNVERIFIED",
     "dead-letters": "look through what was refused, mend it, send it again",

@@ -142,13 +142,12 @@ def learned(
         f[lay.LOCAL] = x
     if wears and f[lay.RENEWED] > 0.0:
         f[lay.RENEWED], f[lay.OFFSET_SEEN], f[lay.LAG_OFFSET_SEEN] = 0.0, 0.0, 0.0
-    if wears and f[lay.LAST_RUN] != base + 1.0:
-        if f[lay.LAST_RUN] > 0.0:  # another product: what wears may show otherwise on it
-            f[lay.OFFSET_SEEN] = min(f[lay.OFFSET_SEEN], max(p[lay.WARM_SAMPLES], p[lay.CHANGE_MS] / step))
-            f[lay.LAG_OFFSET_SEEN] = min(f[lay.LAG_OFFSET_SEEN], max(20.0, p[lay.CHANGE_MS] / p[lay.PIECE_MS]))
-        f[lay.LAST_RUN] = base + 1.0
+    if wears:
+        models.note_run(f, c, p, at, base, step)
     lag_known = models.follow_lag(f, g, x, at, wears, p)
     level, scale = models.expectation(f, c, p, x, f[lay.OFFSET] if wears else 0.0, floor, lag_known)
+    reserve = models.reserve(f, p, scale) if wears else 0.0
+    scale += reserve
     fresh = wears and f[lay.OFFSET_SEEN] < p[lay.WARM_SAMPLES]
     stuck = f[lay.EVIDENCE] > 10.0  # a sensor that stopped is neither judged nor learned
     clear = f[lay.LAG_ERROR] < 0.6 * f[lay.PLAIN_ERROR] or f[lay.PLAIN_ERROR] < 0.6 * f[lay.LAG_ERROR]
@@ -158,6 +157,8 @@ def learned(
         near = abs(x - f[lay.LOCAL]) / max(c[lay.SPREAD], quantum, 1e-3 * scale)
         follow(f, clipped(z, p[lay.MEAN_CLIP]), max(p[lay.FAST_SAMPLES], p[lay.FAST_MS] / step),
                max(p[lay.SLOW_SAMPLES], p[lay.SLOW_MS] / step), at)  # fmt: skip
+        if reserve > 0.0:
+            f[lay.MISFIT] = max(f[lay.MISFIT], abs(f[lay.FAST]) * scale)
         f[lay.WARM] += 1.0
         if f[lay.WARM] >= p[lay.WARM_ALL]:
             single = outliers.single(f, p, x, z, x - level, min(near, 100.0))

@@ -25,9 +25,9 @@ F = TypeVar("F", bound=Callable[..., Any])
     PIECE_SUM, PIECE_FROM, PIECE_BASE, PIECE_BEFORE, X_SPREAD, X_CHANGE, PULL, LAG_OFFSET, LAG_OFFSET_SEEN, COMPARED,
     PEAK, PEAK_NOW, PEAK_AT, REFRACTORY, LAST_RUN, ALL_HIGH, ALL_LOW, ALL_JUMP, ROUGH, ROUGH_MEAN, ROUGH_SCALE, NEAREST,
     ZEROS, DROPS, DROP_FIRST, DROP_AT, UNEVEN,
-    FURTHEST, MOST_FAST, MOST_SLOW, MOST_ROUGH,
-) = range(68)  # fmt: skip
-SIGNAL_FIELDS = 68
+    FURTHEST, MOST_FAST, MOST_SLOW, MOST_ROUGH, SINCE, MISFIT, CARRY,
+) = range(71)  # fmt: skip
+SIGNAL_FIELDS = 71
 # Fields of a flag; four flags can be open on one signal.
 KIND, FIRST, LAST, SCORE, VALUE, EXPECTED, LOW, HIGH, DUE, SAID = range(10)
 FLAG_FIELDS = 10
@@ -94,7 +94,12 @@ PARAMETERS = {
     "piece_memory": 1000.0,
     "offset_pieces": 360.0,
     "accept_at_least_ms": 1200e3,
-    "change_ms": 1800e3,
+    "change_ms": 1800e3,  # for so long after it came back a product is judged with reserve
+    "anew_ms": 300e3,  # what wears is then known as after so long
+    "catch_up_ms": 300e3,  # and a signal that lags is followed
+    "carry_share": 0.75,  # share of what products usually come back with that widens the scale, fading over `change_ms`
+    "carry_kept": 0.85,  # what is left of it at the next change
+    "carry_first": 4.0,  # the same of a signal that did not come back to a product yet, in scales
     "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
     "uneven_from": 0.45,  # share by which times between readings differ, from which it reports on change
     "beyond_mean": 1.2,  # the same for means and swings
@@ -112,8 +117,9 @@ NAMES = tuple(PARAMETERS)
     SLOW_SAMPLES, SLOW_MS, P_SPIKE, SHIFT_SCALES, FAST_EFFECT, SLOW_EFFECT, DRIFT_MS, SPIKE_SAMPLES, QUIET_MS,
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
-    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, BEYOND,
-    UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN, FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
+    PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, ANEW_MS, CATCH_UP_MS, CARRY_SHARE,
+    CARRY_KEPT, CARRY_FIRST, BEYOND, UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
+    FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e100  # a number beyond it is none
 

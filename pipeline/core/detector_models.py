@@ -146,11 +146,47 @@ def expectation(
 
 
 @compiled
+def note_run(f: Floats, c: Floats, p: Floats, at: float, base: int, step: float) -> None:
+    """How long a product runs, and how far from what was expected of it products were when they came back."""
+    if f[lay.LAST_RUN] != base + 1.0:
+        learn_carry(f, p)
+        if f[lay.LAST_RUN] > 0.0:  # another product: what wears may show otherwise on it
+            f[lay.OFFSET_SEEN] = min(f[lay.OFFSET_SEEN], max(p[lay.WARM_SAMPLES], p[lay.ANEW_MS] / step))
+            f[lay.LAG_OFFSET_SEEN] = min(f[lay.LAG_OFFSET_SEEN], max(20.0, p[lay.ANEW_MS] / p[lay.PIECE_MS]))
+        f[lay.SINCE] = 0.0 if c[lay.SEEN] >= p[lay.WARM_SAMPLES] else lay.BIG
+        f[lay.LAST_RUN] = base + 1.0
+    f[lay.SINCE] += max(min(at - f[lay.AT], 4.0 * step), 0.0)
+    if f[lay.SINCE] >= p[lay.CHANGE_MS]:
+        learn_carry(f, p)
+
+
+@compiled
+def learn_carry(f: Floats, p: Floats) -> None:
+    if f[lay.MISFIT] > 0.0:
+        f[lay.CARRY] = max(f[lay.MISFIT], p[lay.CARRY_KEPT] * f[lay.CARRY])
+        f[lay.MISFIT] = 0.0
+
+
+@compiled
+def reserve(f: Floats, p: Floats, scale: float) -> float:
+    """What to add to the scale in the first half hour after a product came back, in the signal's unit.
+
+    Wear went on meanwhile, and how much of it this product shows is known from the products before only."""
+    if f[lay.SINCE] >= p[lay.CHANGE_MS]:
+        return 0.0
+    usual = p[lay.CARRY_SHARE] * f[lay.CARRY] if f[lay.CARRY] > 0.0 else p[lay.CARRY_FIRST] * scale
+    return float(usual * (1.0 - f[lay.SINCE] / p[lay.CHANGE_MS]))
+
+
+@compiled
 def learn_all(
     f: Floats, c: Floats, g: Floats, p: Floats, x: float, at: float, base: int, memory: float, wears: bool,
     floor: float, lag_known: bool,
 ) -> None:  # fmt: skip
-    trust = 1.0 / (1.0 + f[lay.SLOW] ** 4)  # what may be the beginning of a drift is learned with reserve
+    back = wears and f[lay.SINCE] < p[lay.CHANGE_MS]
+    trust = 1.0 if back else 1.0 / (1.0 + f[lay.SLOW] ** 4)  # what may be the beginning of a drift: with reserve
+    if back and lag_known:
+        f[lay.LAGGED] += min((at - f[lay.AT]) / p[lay.CATCH_UP_MS], 1.0) * (x - f[lay.LAGGED])
     if f[lay.WARM] > 0.0:
         a = 1.0 / min(f[lay.WARM], memory)
         f[lay.FAST_SCALE] += a * trust * (min(1.2533 * abs(f[lay.FAST]), 1.0) - f[lay.FAST_SCALE])

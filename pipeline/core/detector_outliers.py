@@ -102,4 +102,5 @@ def dropped_out(f: Floats, p: Floats, x: float, at: float) -> bool:
             flags.raise_flag(
                 f, lay.GAP_FLAG, float(lay.GAP), f[lay.DROP_FIRST], at, 0.5, x, f[lay.ALL_LEVEL], math.nan, math.nan
             )
+            f[lay.CONTEXTS_FROM : lay.LAGS_FROM] = 0.0  # a signal with such readings repeats itself less than it does
     return bool(f[lay.DROPS] >= p[lay.DROPS_TOLD])

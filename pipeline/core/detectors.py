@@ -15,7 +15,7 @@ from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfi
 from pipeline.core.rich import RichSignals
 
 DETECTOR = "default"
-VERSION = 2
+VERSION = 3
 CONTEXTS = lay.CONTEXTS  # (state, product) pairs remembered per machine; the one longest unused makes room
 SIGNALS = 2000  # signals watched per machine; more are stored but not judged
 KINDS = ("", "spike", "shift", "drift", "limit", "flatline", "gap", "noise")

@@ -1,4 +1,4 @@
-"""Flags that look at more than one signal's level: control charts, cycle times, counts against states, relations."""
+"""Flags that look at more than a signal's level: control charts, cycles, counts against states, relations, silence."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pipeline.core.history import History
 from pipeline.core.minutes import SIGNALS, Sums, minute_of
 from pipeline.core.model import Anomaly, MachineConfig, SignalBlock, SignalConfig
 from pipeline.core.relation import Relation
+from pipeline.core.silence import Silences
 from pipeline.core.spc import Charts
 from pipeline.core.stretches import MINUTE_MS, Said, Stretches
 from pipeline.core.wording import sentence
 
 VERSION = 1
-DETECTOR = {"spc": "spc", "cycle": "cycle", "relation": "relation"}
+DETECTOR = {"spc": "spc", "cycle": "cycle", "relation": "relation", "gap": "silence"}
 CHARTED = 64  # signals with a chart per machine, in the order of the factory file
 
 
@@ -25,17 +26,21 @@ class Watch:
     A minute is looked at once, when all before its end is due; what comes later changes nothing that was judged.
     """
 
-    __slots__ = ("_charts", "_cycles", "_flags", "_known", "_relation", "_sums", "_units")
+    __slots__ = ("_charts", "_cycles", "_flags", "_known", "_relation", "_silences", "_sums", "_units")
 
     def __init__(self) -> None:
         self._sums, self._flags = Sums(), Stretches()
         self._charts, self._cycles, self._relation = Charts(), Cycles(), Relation()
+        self._silences = Silences()
         self._units: dict[str, str] = {}
         self._known: tuple[Mapping[str, SignalConfig], list[SignalConfig], frozenset[str], frozenset[str]] | None = None
 
     def observe(self, block: SignalBlock, state: str, product: str, configs: Mapping[str, SignalConfig]) -> None:
         """Samples in event-time order, each once, all in one state and product."""
-        if state != "running" or not len(block.at):
+        if not len(block.at):
+            return
+        self._silences.add(block)
+        if state != "running":
             return
         asked, singles, _ = self._wishes(configs)
         wanted = None
@@ -73,6 +78,7 @@ class Watch:
             said += self._cycles.look(minute, self._flags)
         if config.watch_relations:
             said += self._relation.look(minute, sums, left_out, self._flags)
+        said += self._silences.look(minute, left_out, self._flags)
         said += self._flags.close(minute.end)
         return [self._anomaly(one, config) for one in said]
 
@@ -99,7 +105,7 @@ class Watch:
     def pack(self) -> list[Any]:
         """The whole state, for msgpack; `unpack` goes on bit for bit."""
         parts = (self._sums, self._flags, self._charts, self._cycles, self._relation)
-        return [VERSION, *(part.pack() for part in parts), self._units]
+        return [VERSION, *(part.pack() for part in parts), self._units, self._silences.pack()]
 
     @classmethod
     def unpack(cls, packed: list[Any] | None) -> Watch:
@@ -110,4 +116,6 @@ class Watch:
         new._sums, new._flags = Sums.unpack(packed[1]), Stretches.unpack(packed[2])
         new._charts, new._cycles = Charts.unpack(packed[3]), Cycles.unpack(packed[4])
         new._relation, new._units = Relation.unpack(packed[5]), dict(packed[6])
+        if len(packed) > 7:  # before, no silence was watched
+            new._silences = Silences.unpack(packed[7])
         return new

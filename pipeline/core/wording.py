@@ -24,7 +24,18 @@ def sentence(key: Key, stretch: Stretch, unit: str = "") -> str:
         return _chart(key.signal, stretch, unit)
     if key.kind == "relation":
         return _relation(key.signal, stretch, unit)
+    if key.kind == "gap":
+        return _silent(key.signal, stretch)
     return _cycle(key.what, stretch)
+
+
+def _silent(signal: str, stretch: Stretch) -> str:
+    ran, longest = stretch.notes
+    never = f"it never kept silent for more than {span(longest)} of running" if longest else "it never paused before"
+    return (
+        f"{signal} fell silent {_where(stretch)}, since {clock(stretch.first)}: the machine has run {span(ran)} "
+        f"without a word of it; {never}."
+    )
 
 
 def _chart(signal: str, stretch: Stretch, unit: str) -> str:

@@ -48,12 +48,15 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """All migrations of this version, by number; the views come last."""
+    """All migrations of this version, by number; the views come last.
+
+    They name the newest of the others and so are made again after it: a view has the columns of the day it was made.
+    """
     found = []
     for name, sql in _files("migrations"):
         number, _, rest = name.partition("_")
         found.append(Migration(int(number), rest, sql))
-    return [*found, Migration(VIEWS, "views", _views())]
+    return [*found, Migration(VIEWS, "views", f"-- after {name}\n{_views()}")]
 
 
 def _views() -> str:

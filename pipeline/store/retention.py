@@ -12,7 +12,7 @@ from pipeline.store.client import Store
 KEPT: dict[str, tuple[tuple[str, str], ...]] = {
     "keep_telemetry_days": (("telemetry", "ts"), ("events", "ts"), ("counts", "ts")),
     "keep_minutes_days": (("oee_facts", "known_at"), ("intervals", "known_at")),
-    "keep_revisions_days": (("oee_revisions", "known_at"),),
+    "keep_revisions_days": (("oee_revisions", "known_at"), ("anomaly_revisions", "known_at")),
 }
 
 

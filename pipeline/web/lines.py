@@ -14,18 +14,17 @@ MOST_LINES, MOST_SHIFTS, MOST_WINDOWS, MOST_CAUSES, MOST_LOSSES = 1000, 20_000, 
 FIGURES = "oee, coverage, oee_null, good, total, pbt_ms, busy_ms, ideal_good_us, external_ms, first, last"
 _RANGE = "profile = '', start = {start:DateTime64(3, 'UTC')}, end = {end:DateTime64(3, 'UTC')}"
 _HERE = "({site:String} = '' OR site = {site:String}) AND ({line:String} = '' OR line = {line:String})"
-# Serial lines as line_oee_by has them; lines without stations are the sum of their machines.
-BOTH = f"""
+SERIAL = f"""
 SELECT site, line, shift, period, true AS serial, constraint_machine, constraint_a AS a, constraint_p AS p,
        constraint_q AS q, {FIGURES}
 FROM line_oee_by(grain = {{grain:String}}, {_RANGE})
 WHERE {_HERE} AND (shift != '' OR {{grain:String}} = 'window')
-UNION ALL
-SELECT site, line, shift, period, false, '', a, p, q, {FIGURES}
+ORDER BY first DESC LIMIT {{most:UInt32}}"""
+SUMMED = f"""
+SELECT site, line, shift, period, false AS serial, '' AS constraint_machine, a, p, q, {FIGURES}
 FROM oee_by(level = 'line', grain = {{grain:String}}, {_RANGE})
 WHERE {_HERE} AND line != '' AND (shift != '' OR {{grain:String}} = 'window')
-  AND (site, line) NOT IN (SELECT site, line FROM stations)"""
-ORDERED = f"SELECT * FROM ({BOTH}) ORDER BY first DESC LIMIT {{most:UInt32}}"
+ORDER BY first DESC LIMIT {{most:UInt32}}"""
 NEWEST = f"""
 SELECT site, line, max(until) AS until FROM timeline
 WHERE start >= {{start:DateTime64(3, 'UTC')}} AND {_HERE} GROUP BY site, line"""
@@ -45,7 +44,7 @@ def plant(site: str, store: Store, now: datetime) -> Row:
     """
     now = now.astimezone(UTC)
     lines = _lines(store, site, "", now)
-    shifts = _by_line(_shifts(store, site, "", now))
+    shifts = _by_line(_shifts(store, site, "", lines, now))
     losses = _by_line(ask(store, WATERFALL, {"site": site, "line": "", "start": now - BACK, "end": now}))
     newest = _newest(store, site, "", now)
     for row in lines:
@@ -69,7 +68,7 @@ def line(site: str, name: str, store: Store, now: datetime) -> Row:
     if len(found) != 1:
         return {"line": None, "sites": [row["site"] for row in found]}
     row, here = found[0], found[0]["site"]
-    trend = _shifts(store, here, name, now)
+    trend = _shifts(store, here, name, found, now)
     shift = _now(trend, now)
     until = _newest(store, here, name, now).get((here, name))
     told: Row = {
@@ -81,7 +80,7 @@ def line(site: str, name: str, store: Store, now: datetime) -> Row:
         return told
     start, end = (datetime.fromtimestamp(shift[key] / 1000, UTC) for key in ("first", "last"))
     within: Row = {"site": here, "line": name, "start": start - timedelta(hours=1), "end": end}
-    windows = ask(store, ORDERED, {**within, "grain": "window", "most": MOST_WINDOWS})[::-1]
+    windows = _figures(store, {**within, "grain": "window", "most": MOST_WINDOWS}, found)
     told["windows"] = [
         {**one, "start": one["first"], "until": one["last"]} for one in windows if one["last"] > shift["first"]
     ]
@@ -103,13 +102,27 @@ def _line(rows: list[Row]) -> Row:
     """What the machines of a line have in common."""
     targets = {row["oee_target"] for row in rows}
     first = {name: rows[0][name] for name in ("site", "line", "timezone")}
-    return {**first, "stations": len(rows), "oee_target": targets.pop() if len(targets) == 1 else None}
+    first |= {"stations": len(rows), "serial": any(row["position"] > 0 for row in rows)}
+    return {**first, "oee_target": targets.pop() if len(targets) == 1 else None}
 
 
-def _shifts(store: Store, site: str, name: str, now: datetime) -> list[Row]:
-    """The shifts of 7 days, oldest first."""
-    values = {"site": site, "line": name, "start": now - WEEK, "end": now, "grain": "shift", "most": MOST_SHIFTS}
-    return ask(store, ORDERED, values)[::-1]
+def _shifts(store: Store, site: str, name: str, lines: list[Row], now: datetime) -> list[Row]:
+    """The whole shifts that began in the last 7 days, and the one that goes on; oldest first."""
+    values = {"site": site, "line": name, "start": now - WEEK - BACK, "end": now, "grain": "shift", "most": MOST_SHIFTS}
+    since = (now - WEEK).timestamp() * 1000
+    return [row for row in _figures(store, values, lines) if row["first"] >= since]
+
+
+def _figures(store: Store, values: Row, lines: list[Row]) -> list[Row]:
+    """Serial lines as line_oee_by has them; lines without stations are the sum of their machines. Oldest first."""
+    rows: list[Row] = []
+    serial = {(row["site"], row["line"]) for row in lines if row["serial"]}
+    if serial:
+        rows += [row for row in ask(store, SERIAL, values) if (row["site"], row["line"]) in serial]
+    summed = {(row["site"], row["line"]) for row in lines if not row["serial"]}
+    if summed:
+        rows += [row for row in ask(store, SUMMED, values) if (row["site"], row["line"]) in summed]
+    return sorted(rows, key=lambda row: (row["first"], row["site"], row["line"]))
 
 
 def _newest(store: Store, site: str, name: str, now: datetime) -> dict[tuple[str, str], int]:

@@ -168,7 +168,8 @@ def test_a_missing_sample_is_named(line: Settings) -> None:
         "a row",
         "none",
     )
-    changed = f"INSERT INTO telemetry SELECT machine, signal, ts, value + 0.5 FROM signals WHERE {where}"
+    columns = "telemetry (machine, signal, ts, value)"
+    changed = f"INSERT INTO {columns} SELECT machine, signal, ts, value + 0.5 FROM signals WHERE {where}"
     with spoilt(line, "telemetry", changed):
         ((check, column, text),) = found(audit(line, Options(machine=machine, start=ts, end=ts + 1)))
         assert audit(line, Options(machine=machine, start=ts + 1)).verdict == PASS
@@ -206,7 +207,7 @@ def test_rows_that_nobody_sent_are_named(line: Settings) -> None:
     with closing(Store(line)) as store:
         machine = store.query("SELECT min(machine) FROM signals WHERE machine != 'late-1'").result_rows[0][0]
     rows = f"('{machine}', 'load', '2026-03-02 06:00:00.001', 1.5), ('nobody', 'load', '2026-03-02 06:00:00', 2)"
-    with spoilt(line, "telemetry", f"INSERT INTO telemetry VALUES {rows}"):
+    with spoilt(line, "telemetry", f"INSERT INTO telemetry (machine, signal, ts, value) VALUES {rows}"):
         report = audit(line, Options())
         assert audit(line, Options(start=1_772_500_000_000)).verdict == PASS
     texts = [text for _, _, text in found(report)]
