@@ -103,6 +103,7 @@ def control_row(control: Control) -> Row:
     """Raises ParkError, KeyError."""
     check_name("machine name", control.machine)
     row: Row = {"machine": control.machine, "id": control.id, "issued": control.issued, "by": control.by}
+    row["note"] = control.note
     kind = type(control.body)
     if kind in _NAMES:
         said = BODIES[_NAMES[kind]][1](control.body)
@@ -111,7 +112,7 @@ def control_row(control: Control) -> Row:
         name, to_row = next((name, to_row) for name, (known, to_row, _) in _BESIDE.items() if known is kind)
         said = row[name] = to_row(control.body)
         row["body"] = _NOTHING
-    check_size((control.id, control.by, said))
+    check_size((control.id, control.by, control.note, said))
     return row
 
 
@@ -126,8 +127,9 @@ def control(row: Row) -> Control:
             for name in ("id", "signal", "kind"):  # remembered with every mute
                 check_short(said.get(name, ""))
     check_number("time", row["issued"])
-    check_size((row["id"], row["by"], said))
+    note = row.get("note", "")  # records of before have none
+    check_size((row["id"], row["by"], note, said))
     for number in said.values():
         if type(number) is int:
             check_number("number", number)
-    return Control(row["machine"], row["id"], row["issued"], row["by"], read(said))
+    return Control(row["machine"], row["id"], row["issued"], row["by"], read(said), note)

@@ -113,14 +113,16 @@ def withdrawal(store: Store, ident: str) -> tuple[str, Correction]:
     return known["machine"], Correction(start, end, revision=known["revision"] + 1, id=ident, withdrawn=True)
 
 
-def send(corrections: Iterable[tuple[str, Correction]], settings: Settings, codec: Codec, by: str) -> int:
-    """Into each machine's log, then into the archive; returns when it was issued (ms).
+def send(
+    corrections: Iterable[tuple[str, Correction]], settings: Settings, codec: Codec, by: str, note: str = ""
+) -> int:
+    """Into each machine's log, then into the archive; returns when it was issued (ms). `note`: why, for people.
 
     Raises BrokerUnavailable, TopicMismatch, DeliveryFailed; sending the same again is harmless.
     """
     issued = time.time_ns() // 1_000_000
     controls = [
-        Control(machine, f"{correction.id}/{correction.revision}", issued, by, correction)
+        Control(machine, f"{correction.id}/{correction.revision}", issued, by, correction, note)
         for machine, correction in corrections
     ]
     with TelemetryProducer(settings, codec) as producer:

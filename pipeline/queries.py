@@ -165,7 +165,7 @@ ORDER BY site, area, line, machine, week"""),
 SELECT c.machine AS machine, c.id AS id, c.revision AS revision, c.start AS start, c.end AS end, c.state AS state,
        c.calendar AS calendar, c.reason AS reason, c.product AS product, c.order AS order, c.good AS good,
        c.reject AS reject, c.rework AS rework, c.ideal_cycle_us AS ideal_cycle_us, c.issued AS issued,
-       c.issued_by AS issued_by
+       c.issued_by AS issued_by, c.note AS note
 FROM corrections_in_force AS c
 WHERE ({machine:String} = '' OR c.machine = {machine:String})
   AND ({site:String} = '' OR c.machine IN (SELECT machine FROM machines WHERE site = {site:String}))

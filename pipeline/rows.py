@@ -89,7 +89,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ("machine", pa.string()), ("id", pa.string()), ("revision", pa.int32()), ("start", TIME), ("end", TIME),
         *((name, pa.string()) for name in ("state", "calendar", "reason", "product", "order")),
         *((name, pa.int64()) for name in ("good", "reject", "rework", "ideal_cycle_us")),
-        ("withdrawn", pa.bool_()), ("issued", TIME), ("issued_by", pa.string()),
+        ("withdrawn", pa.bool_()), ("issued", TIME), ("issued_by", pa.string()), ("note", pa.string()),
     ]),
     "mutes": pa.schema([
         ("machine", pa.string()), ("id", pa.string()), ("until", TIME), ("signal", pa.string()), ("kind", pa.string()),
@@ -323,5 +323,5 @@ def _correction(control: Control, body: Correction) -> tuple[Any, ...]:
     return (
         control.machine, body.id or control.id, body.revision, start, end, body.state, body.calendar, body.reason,
         body.product, body.order, body.good, body.reject, body.rework, body.ideal_cycle_us, body.withdrawn, issued,
-        control.by,
+        control.by, control.note,
     )  # fmt: skip

@@ -106,7 +106,7 @@ RECORDS: list[Message] = [
     Control("mill-1", "c-2", T0, "ann", MachineConfig()),
     Control("mill-1", "c-3", T0, "bob", Correction(T0, T0 + 5, "fault", None, "tool broken", 2)),
     Control("mill-1", "c-6", T0, "ann", LEVELLED),
-    Control("mill-1", "c-7", T0, "bob", CORRECTION),
+    Control("mill-1", "c-7", T0, "bob", CORRECTION, "lent to L2"),
     Control("mill-1", "c-8", T0, "bob", Correction(T0, T0 + 5, good=0, reason="")),
     Control("mill-1", "c-4", T0, "worker", Tick(T0)),
     Control("mill-1", "c-5", T0, "produce", EndOfSource("file", T0)),

@@ -25,6 +25,7 @@ def target(function: F) -> F:
         click.option("--line", default="", help="All machines of this line."),
         click.option("--site", default="", help="All machines of this site."),
         click.option("--by", help="Who says so.  [default: your login name]"),
+        click.option("--note", default="", help="Why, for people."),
         click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
                      help="Wait so long for what comes of it."),
         options(*REACH),
@@ -148,10 +149,11 @@ def calendar(word: str, machines: tuple[str, ...], start: str, end: str, **given
 @command.command(epilog="Example: openoee correct withdraw saw-1/3f2a9c01")
 @click.argument("ident", metavar="ID")
 @click.option("--by", help="Who says so.  [default: your login name]")
+@click.option("--note", default="", help="Why, for people.")
 @click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
               help="Wait so long for what comes of it.")  # fmt: skip
 @options(*REACH)
-def withdraw(ident: str, by: str | None, patience: float, **flags: Any) -> None:
+def withdraw(ident: str, by: str | None, note: str, patience: float, **flags: Any) -> None:
     """Take back the correction ID: the figures are again what they would be without it."""
     from contextlib import closing
 
@@ -160,7 +162,7 @@ def withdraw(ident: str, by: str | None, patience: float, **flags: Any) -> None:
 
     values = load(flags)
     with closing(Store(values)) as store:
-        _send([corrections.withdrawal(store, ident)], values, store, by, patience)
+        _send([corrections.withdrawal(store, ident)], values, store, by, note, patience)
 
 
 @command.command("list", epilog="Example: openoee correct list --machine saw-1")
@@ -189,7 +191,7 @@ def _between(start: str, end: str, **what: Any) -> Callable[[Place, Any], Correc
 
 def _correct(
     machines: tuple[str, ...], build: Callable[[Place, Any], Correction], line: str, site: str, by: str | None,
-    patience: float, **flags: Any,
+    note: str, patience: float, **flags: Any,
 ) -> None:  # fmt: skip
     from contextlib import closing
 
@@ -199,16 +201,18 @@ def _correct(
     values = load(flags)
     with closing(Store(values)) as store:
         found = corrections.places(store, machines, line, site)
-        _send([corrections.fresh(place, build(place, store)) for place in found], values, store, by, patience)
+        _send([corrections.fresh(place, build(place, store)) for place in found], values, store, by, note, patience)
 
 
-def _send(sent: list[tuple[str, Correction]], values: Any, store: Any, by: str | None, patience: float) -> None:
+def _send(
+    sent: list[tuple[str, Correction]], values: Any, store: Any, by: str | None, note: str, patience: float
+) -> None:
     import getpass
 
     from pipeline import corrections
     from pipeline.codec import Codec
 
-    issued = corrections.send(sent, values, Codec.agreed(values.registry), by or getpass.getuser())
+    issued = corrections.send(sent, values, Codec.agreed(values.registry), by or getpass.getuser(), note)
     for machine, correction in sent:
         said = {key: value for key, value in asdict(correction).items() if value and key not in ("start", "end", "id")}
         said.pop("revision")

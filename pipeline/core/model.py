@@ -142,6 +142,7 @@ class Control:
     issued: int
     by: str
     body: MachineConfig | Correction | Tick | EndOfSource | Acknowledge | Mute
+    note: str = ""  # for people; the engine does not look at it
 
 
 class Record(NamedTuple):

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -17,15 +17,16 @@ from fastapi.staticfiles import StaticFiles
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
 from pipeline.store.client import Store
-from pipeline.web import corrections_page, health_page, incidents_said
+from pipeline.web import corrections_page, health_page, incidents_said, lines_page, signals
 from pipeline.web.board import Row, board
+from pipeline.web.downloads import BOARD, FORMAT, TABLE, given
 from pipeline.web.guard import Guard, Names
 from pipeline.web.incidents import incidents
 from pipeline.web.live import Live
 from pipeline.web.login import Login, routes
 from pipeline.web.machine import machine
 from pipeline.web.packed import Packed
-from pipeline.web.pages import STATIC, Watch
+from pipeline.web.pages import SITE, STATIC, Watch, shell
 from pipeline.web.people import People
 
 MOST_WATCHED = 256
@@ -45,6 +46,7 @@ def _incidents(site: str, store: Store, now: datetime) -> Row:
 
 
 NAME = PathParameter(max_length=200)
+TABLES = ("windows", "timeline", "waterfall", "downtime", "trend", "flags", "incidents")
 BEFORE = Query(0, ge=0, le=2, description="so many shifts before the newest, within 26 h")
 
 
@@ -73,12 +75,11 @@ def create(settings: Settings) -> FastAPI:
         return FileResponse(STATIC / "board.html")
 
     @app.get("/api/board", summary="Every machine: state, figures of its shift, open incident")
-    async def figures(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await watch(_board, site).now()
-        return JSONResponse(told, 503 if "error" in told else 200)
+    async def figures(site: str = SITE, kind: str = FORMAT, table: str = TABLE) -> Response:
+        return given(await watch(_board, site).now(), kind, table, ("machines",), BOARD)
 
     @app.get("/api/live", summary="The same as server-sent events: board, changed, away")
-    async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
+    async def events(site: str = SITE) -> StreamingResponse:
         return StreamingResponse(watch(_board, site).tiles(), media_type="text/event-stream")
 
     _machines(app, watch)
@@ -86,6 +87,10 @@ def create(settings: Settings) -> FastAPI:
     corrections_page.add(app, watch, settings)
     incidents_said.add(app, settings)
     health_page.add(app, watch)
+    lines_page.add(app, watch)
+    signals.add(app, watch)
+    shell(app, "/api/docs", "docs.html")
+    app.mount("/api/docs/files", StaticFiles(packages=[("fastapi_offline", "static")]), name="docs")
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 
@@ -96,13 +101,13 @@ def _machines(app: FastAPI, watch: Watch) -> None:
         return FileResponse(STATIC / "machine.html")
 
     @app.get("/api/machines/{name:path}", summary="One machine: its shift by state, window and loss; flags, incidents")
-    async def of_machine(name: str = NAME, before: int = BEFORE) -> JSONResponse:
+    async def of_machine(
+        name: str = NAME, before: int = BEFORE, kind: str = FORMAT, table: str = TABLE
+    ) -> Response:  # fmt: skip
         told = await watch(_machine, name, before).now()
-        if "error" in told:
-            return JSONResponse(told, 503)
-        if told["machine"] is None:
+        if told.get("machine", name) is None:
             return JSONResponse({"error": f"no factory file names a machine {name!r}"}, 404)
-        return JSONResponse(told)
+        return given(told, kind, table, TABLES)
 
     @app.get("/api/live/machines/{name:path}", summary="The same as server-sent events: all, same, away")
     async def machine_events(name: str = NAME, before: int = BEFORE) -> StreamingResponse:
@@ -115,12 +120,11 @@ def _list(app: FastAPI, watch: Watch) -> None:
         return FileResponse(STATIC / "incidents.html")
 
     @app.get("/api/incidents", summary="Incidents of the last 7 days, the worst first, with what was lost meanwhile")
-    async def listed(site: str = Query("", max_length=200)) -> JSONResponse:
-        told = await watch(_incidents, site).now()
-        return JSONResponse(told, 503 if "error" in told else 200)
+    async def listed(site: str = SITE, kind: str = FORMAT, table: str = TABLE) -> Response:
+        return given(await watch(_incidents, site).now(), kind, table, ("incidents",))
 
     @app.get("/api/live/incidents", summary="The same as server-sent events: all, same, away")
-    async def events(site: str = Query("", max_length=200)) -> StreamingResponse:
+    async def events(site: str = SITE) -> StreamingResponse:
         return StreamingResponse(watch(_incidents, site).whole(), media_type="text/event-stream")
 
 

@@ -40,7 +40,7 @@ WHERE t.start >= {back:DateTime64(3, 'UTC')} AND t.element = 'adet' AND t.reason
 ORDER BY 1, 2 LIMIT {most:UInt32}"""
 CORRECTIONS = """
 SELECT machine, id, revision, start, end, state, calendar, reason, product, order, good, reject, rework, ideal_cycle_us,
-       issued, issued_by
+       issued, issued_by, note
 FROM corrections_in_force
 WHERE issued >= {back:DateTime64(3, 'UTC')} AND ({machine:String} = '' OR machine = {machine:String})
   AND ({site:String} = '' OR machine IN (SELECT machine FROM machines WHERE site = {site:String}))
@@ -86,17 +86,20 @@ def corrections(sent: Iterable[Row], site: str, machine: str, every: bool, store
     """
     now = now.astimezone(UTC)
     values: Row = {"site": site, "machine": machine, "every": every, "now": now, "back": now - BACK}
-    zones = {row["machine"]: row["timezone"] for row in ask(store, MACHINES, {**values, "most": MOST_MACHINES})}
+    places = {row["machine"]: row for row in ask(store, MACHINES, {**values, "most": MOST_MACHINES})}
+
+    def placed(row: Row) -> Row:
+        here = places.get(row["machine"], {})
+        return {"site": here.get("site", ""), **row, "timezone": here.get("timezone")}
+
     stops = ask(store, STOPS, {**values, "most": MOST_STOPS})
     return {
         "found": stops[0]["stops"] if stops else 0,
         "found_ms": stops[0]["all_ms"] if stops else 0,
-        "stops": [{**_without(row, "stops", "all_ms"), "timezone": zones.get(row["machine"])} for row in stops],
+        "stops": [placed(_without(row, "stops", "all_ms")) for row in stops],
         "reasons": ask(store, REASONS, {**values, "most": MOST_REASONS}),
-        "corrections": [
-            {**row, "timezone": zones.get(row["machine"])} for row in made(store, list(sent), values)
-        ],
-    }  # fmt: skip
+        "corrections": [placed(row) for row in made(store, list(sent), values)],
+    }
 
 
 def made(store: Store, sent: list[Row], values: Row) -> list[Row]:

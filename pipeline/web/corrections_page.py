@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,8 @@ from pipeline.core.model import Correction
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 from pipeline.web import corrections
-from pipeline.web.pages import MACHINE, SITE, Watch, answer, shell, stream
+from pipeline.web.downloads import FORMAT, TABLE, given
+from pipeline.web.pages import MACHINE, SITE, Watch, shell, stream
 from pipeline.web.writes import schema, write
 
 MOST_SENT = 200
@@ -33,6 +34,7 @@ class StopReason(BaseModel):
     machine: str = Field(min_length=1, max_length=200)
     at: int = Field(ge=0, lt=LAST_MS, description="UTC milliseconds")
     reason: str = Field(min_length=1, max_length=200)
+    note: str = Field("", max_length=1000, description="why, for people")
     by: str = Field(min_length=1, max_length=200, description="who says so")
 
 
@@ -41,6 +43,7 @@ class Withdrawal(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, title="Withdrawal")
     id: str = Field(min_length=1, max_length=500)
+    note: str = Field("", max_length=1000, description="why, for people")
     by: str = Field(min_length=1, max_length=200, description="who says so")
 
 
@@ -51,8 +54,10 @@ def add(app: FastAPI, watch: Watch, settings: Settings) -> None:
     shell(app, "/corrections", "corrections.html")
 
     @app.get("/api/corrections", summary="Stops of the last 3 days, reasons, and corrections with what came of them")
-    async def figures(site: str = SITE, machine: str = MACHINE, every: bool = EVERY) -> JSONResponse:
-        return answer(await watch(read, site, machine, every).now())
+    async def figures(
+        site: str = SITE, machine: str = MACHINE, every: bool = EVERY, kind: str = FORMAT, table: str = TABLE
+    ) -> Response:  # fmt: skip
+        return given(await watch(read, site, machine, every).now(), kind, table, ("stops", "corrections", "reasons"))
 
     @app.get("/api/live/corrections", summary="The same as server-sent events: all, same, away")
     async def events(site: str = SITE, machine: str = MACHINE, every: bool = EVERY) -> StreamingResponse:
@@ -76,8 +81,9 @@ def keeping(
 
     def act(said: Any, store: Store, codec: Codec) -> dict[str, Any]:
         site, machine, correction = build(said, store)
-        issued = log.send([(machine, correction)], settings, codec, said.by)
+        issued = log.send([(machine, correction)], settings, codec, said.by, said.note)
         told = {"machine": machine, "site": site, **asdict(correction), "issued": issued, "issued_by": said.by}
+        told["note"] = said.note
         sent.append(told)
         return told
 

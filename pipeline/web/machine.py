@@ -9,7 +9,8 @@ from pipeline.store.client import Store
 from pipeline.web.board import BACK, Row, ask, planned_parts, stale
 
 WITHOUT_SHIFT = timedelta(hours=8)
-MOST_INTERVALS, MOST_WINDOWS, MOST_FLAGS, MOST_CAUSES = 2000, 2000, 50, 12
+WEEK = timedelta(days=7)
+MOST_INTERVALS, MOST_WINDOWS, MOST_FLAGS, MOST_CAUSES, MOST_SHIFTS = 2000, 2000, 50, 12, 100
 
 PLACE = """
 SELECT site, area, line, position, machine, timezone, oee_target
@@ -45,6 +46,11 @@ FROM oee_by(level = 'machine', grain = 'window', profile = '', start = {start:Da
             end = {end:DateTime64(3, 'UTC')})
 WHERE machine = {machine:String} AND last > {start:DateTime64(3, 'UTC')}
 ORDER BY start DESC LIMIT {most:UInt32}"""
+TREND = """
+SELECT shift, period, first, last, oee, coverage, oee_null, good, pbt_ms
+FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {week:DateTime64(3, 'UTC')},
+            end = {now:DateTime64(3, 'UTC')})
+WHERE shift != '' AND machine = {machine:String} ORDER BY first DESC LIMIT {most:UInt32}"""
 FLAGS = """
 SELECT signal, kind, severity, first, last, score, value, expected, expected_low, expected_high, state, message
 FROM anomaly_flags
@@ -63,7 +69,8 @@ def machine(store: Store, name: str, before: int, now: datetime) -> Row | None:
 
     Times are UTC milliseconds, ratios 0 to 1, `us` microseconds, `minutes` minutes. `start` and `until` are those of
     the shift as far as it is known, without one the last 8 h; then `shift` is None and `waterfall` empty. At most 2000
-    intervals and windows (the newest), 50 flags and incidents of the last 26 h, 12 causes of stops.
+    intervals and windows (the newest), 50 flags and incidents of the last 26 h, 12 causes of stops, 100 shifts of
+    the last 7 days (`trend`).
     Raises StoreUnavailable, StoreRefused.
     """
     now = now.astimezone(UTC)
@@ -85,6 +92,7 @@ def machine(store: Store, name: str, before: int, now: datetime) -> Row | None:
         "windows": ask(store, WINDOWS, {**within, "most": MOST_WINDOWS})[::-1],
         "waterfall": _waterfall(store, values, shift),
         "downtime": _downtime(store, place, _at(start), _at(end)),
+        "trend": ask(store, TREND, {**values, "week": now - WEEK, "most": MOST_SHIFTS})[::-1],
         "flags": ask(store, FLAGS, {**values, "most": MOST_FLAGS}),
         "incidents": ask(store, INCIDENTS, {**values, "most": MOST_FLAGS}),
     }  # fmt: skip

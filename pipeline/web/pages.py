@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import FastAPI, Query
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from pipeline.web.live import Live
 
@@ -27,11 +27,6 @@ def shell(app: FastAPI, address: str, file: str) -> None:
     @app.get(address, include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / file)
-
-
-def answer(told: dict[str, Any]) -> JSONResponse:
-    """What was read as JSON; 503 when the store is away."""
-    return JSONResponse(told, 503 if "error" in told else 200)
 
 
 def stream(live: Live) -> StreamingResponse:

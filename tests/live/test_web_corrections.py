@@ -93,7 +93,7 @@ def test_a_reason_is_sent_restates_its_loss_and_is_taken_back(line: tuple[Store,
     with served(settings) as address:
         stop = next(row for row in listed(address)["stops"] if not row["external"] and not row["micro"])
         machine = stop["machine"]
-        body = {"machine": machine, "at": stop["start"], "reason": "no wrench", "by": "ann"}
+        body = {"machine": machine, "at": stop["start"], "reason": "no wrench", "note": "lent to L2", "by": "ann"}
         status, taken = say(address, "/api/corrections", body, Sec_Fetch_Site="same-origin")
         assert (status, taken["start"], taken["end"]) == (202, stop["start"], stop["until"])
         shown = until(lambda: next((row for row in listed(address)["corrections"] if row["id"] == taken["id"]), None))
@@ -104,7 +104,8 @@ def test_a_reason_is_sent_restates_its_loss_and_is_taken_back(line: tuple[Store,
             rows = listed(address)["corrections"]
             return next((row for row in rows if row["id"] == taken["id"] and row["status"] == "done"), None)
 
-        assert until(done)["rows"] > 0
+        found = until(done)
+        assert (found["rows"] > 0, found["note"]) == (True, "lent to L2")
         again = next(
             row for row in listed(address)["stops"] if (row["machine"], row["start"]) == (machine, stop["start"])
         )

@@ -116,6 +116,46 @@ def test_a_flag_comes_while_it_is_watched(settings: Settings, names: list[str]) 
             assert (newest["expected_low"], newest["expected_high"]) == (None, 7.0)
 
 
+def test_signals_are_those_of_the_store_with_the_bands_of_their_flags(settings: Settings, names: list[str]) -> None:
+    with served(settings) as address, closing(Store(settings)) as store:
+        for name in names:
+            body = json.loads(get(f"{address}/api/signals/{name}"))
+            within = f"ts >= {exact(body['start'])} AND ts < {exact(body['until'])}"
+            kept = told(store, f"""
+                SELECT signal, min(value) AS low, max(value) AS high, avg(value) AS mean FROM signals
+                WHERE machine = '{name}' AND {within} GROUP BY signal ORDER BY signal""")  # fmt: skip
+            assert kept
+            assert [row["signal"] for row in body["signals"]] == [row["signal"] for row in kept]
+            for shown, row in zip(body["signals"], kept, strict=True):
+                points = shown["points"]
+                assert (min(one[2] for one in points), max(one[3] for one in points)) == (row["low"], row["high"])
+                assert 1 < len(points) <= 121
+                assert row["low"] <= min(one[1] for one in points) <= row["mean"] <= max(one[1] for one in points)
+                assert all(one["first"] < body["until"] and one["last"] >= body["start"] for one in shown["flags"])
+            at_most = body["until"] - 1000
+            signal = body["signals"][0]["signal"]
+            put(store, Anomaly(
+                name, "lyon", "L1", signal, "spike", "limit", 1, at_most, at_most, 0.9, 7.5, 2.0, 1.5, 2.5,
+                "warning", "running", "A", "it jumped", at_most,
+            ))  # fmt: skip
+            deadline = time.monotonic() + 20
+            while not (flags := json.loads(get(f"{address}/api/signals/{name}"))["signals"][0]["flags"]):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert (flags[0]["expected_low"], flags[0]["expected_high"], flags[0]["message"]) == (1.5, 2.5, "it jumped")
+        assert json.loads(get(f"{address}/api/signals/nobody"))["signals"] == []
+
+
+def test_the_trend_is_that_of_the_views(settings: Settings, names: list[str]) -> None:
+    with served(settings) as address, closing(Store(settings)) as store:
+        body = json.loads(get(f"{address}/api/machines/{names[0]}"))
+        kept = told(store, f"""
+            SELECT shift, oee, good, pbt_ms FROM oee_by_shift
+            WHERE machine = '{names[0]}' AND shift != '' ORDER BY first
+        """)  # fmt: skip
+        assert [{key: row[key] for key in ("shift", "oee", "good", "pbt_ms")} for row in body["trend"]] == kept
+
+
 def test_what_is_not_there_is_said(settings: Settings, names: list[str]) -> None:
     with served(settings) as address:
         page = get(f"{address}/machines/{names[0]}").decode()

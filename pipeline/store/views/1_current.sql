@@ -40,6 +40,7 @@ SELECT site, code, name, path, loss
 FROM (SELECT * FROM reasons FINAL)
 WHERE (site, applied) IN (SELECT site, max(applied) FROM factory_files GROUP BY site);
 
+-- What people said, with their note.
 CREATE OR REPLACE VIEW corrections_in_force AS
 SELECT * FROM (SELECT * FROM corrections FINAL ORDER BY revision DESC LIMIT 1 BY machine, id)
 WHERE NOT withdrawn;

@@ -1,5 +1,5 @@
 // The board: tiles by line, made once and changed where the figures change.
-import { LOOK, clock, listen, make, percent, teller, words } from "/static/common.js";
+import { LOOK, clock, downloads, listen, make, percent, site, teller, words } from "/static/common.js";
 
 const lines = document.getElementById("lines");
 const tiles = new Map();
@@ -65,6 +65,7 @@ function whole(rows) {
   lines.append(made);
 }
 
+downloads("/api/board", { name: "machines" }, { site });
 const EMPTY = "No factory file is applied yet: openoee factory apply factory.yaml";
 const told = teller(clear);
 const fine = (at) => told.fine(at, zones.length === 1 ? zones[0] : "UTC", tiles.size ? "" : EMPTY);

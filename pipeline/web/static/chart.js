@@ -1,5 +1,5 @@
 // Charts as SVG: as much as the machine's page needs. Each is redrawn whole into its holder, as wide as that is.
-import { LOOK, clock, make, percent, words } from "/static/common.js";
+import { LOOK, clock, day, make, percent, words } from "/static/common.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HOUR = 3600000;
@@ -8,7 +8,7 @@ const NAME = 190;
 const ROW = 26;
 const NONE = "Nothing in this time.";
 
-function shape(kind, values, inside, text) {
+export function shape(kind, values, inside, text) {
   const node = document.createElementNS(SVG, kind);
   for (const [name, value] of Object.entries(values)) node.setAttribute(name, value);
   if (text !== undefined) node.textContent = text;
@@ -16,11 +16,11 @@ function shape(kind, values, inside, text) {
   return node;
 }
 
-function hint(node, text) {
+export function hint(node, text) {
   shape("title", {}, node, text);
 }
 
-function sheet(holder, height, label) {
+export function sheet(holder, height, label) {
   holder.replaceChildren();
   const width = Math.max(320, holder.clientWidth);
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": label }, holder);
@@ -28,7 +28,7 @@ function sheet(holder, height, label) {
 }
 
 // Full hours of UTC that are no closer than 60 pixels: they are full or half hours on the site's clock.
-function hours(svg, { start, until, zone, left, right, top, bottom }) {
+export function hours(svg, { start, until, zone, left, right, top, bottom }) {
   const x = (ms) => left + ((ms - start) / Math.max(1, until - start)) * (right - left);
   const step = HOUR * Math.max(1, Math.ceil((60 * (until - start)) / HOUR / Math.max(1, right - left)));
   for (let at = Math.ceil(start / HOUR) * HOUR; at <= until; at += step) {
@@ -101,6 +101,35 @@ export function windows(holder, { windows: rows, start, until, timezone: zone, o
   if (target === null) return;
   shape("line", { x1: left, x2: right, y1: y(target), y2: y(target), class: "target" }, svg);
   shape("text", { x: right, y: y(target) - 5, "text-anchor": "end" }, svg, `target ${percent(target)}`);
+}
+
+// OEE shift by shift: a bar each, as high as its OEE, against the target. `small`: no words, for a tile.
+export function trend(holder, { trend: shifts, timezone: zone, oee_target: target }, small = false) {
+  if (!shifts.length) return holder.replaceChildren(NONE);
+  const told = shifts.map((row) => `${day(row.first, zone)} ${row.shift} ${row.oee === null ? words(row.oee_null) : percent(row.oee)}`);
+  const high = small ? 56 : 190;
+  const { svg, width } = sheet(holder, high, `OEE of ${shifts.length} shifts: ${told.join("; ")}`);
+  const [left, right, top, bottom] = small ? [0, width, 2, high - 2] : [52, width - 4, 8, high - 46];
+  const most = Math.max(1, ...shifts.map((row) => Math.min(row.oee ?? 0, MOST_OEE)));
+  const y = (ratio) => bottom - (Math.min(ratio, MOST_OEE) / most) * (bottom - top);
+  for (const ratio of small ? [] : [0, 0.5, 1]) {
+    shape("line", { x1: left, x2: right, y1: y(ratio), y2: y(ratio), class: "axis" }, svg);
+    shape("text", { x: left - 6, y: y(ratio) + 5, "text-anchor": "end", class: "soft" }, svg, `${100 * ratio} %`);
+  }
+  const room = Math.min((right - left) / shifts.length, small ? 24 : 90);
+  shifts.forEach((row, number) => {
+    const x = left + number * room;
+    const look = row.oee === null ? "none" : target !== null && row.oee >= target ? "good" : "wait";
+    const box = row.oee === null ? { y: bottom - 3, height: 3 } : { y: y(row.oee), height: Math.max(1, bottom - y(row.oee)) };
+    hint(shape("rect", { ...box, x: x + room * 0.1, width: room * 0.8, class: look }, svg), told[number]);
+    if (small || room < 26) return;
+    const middle = { x: x + room / 2, "text-anchor": "middle" };
+    if (room >= 44) shape("text", { ...middle, y: bottom + 16, class: "soft" }, svg, row.shift);
+    if (!number || day(row.first, zone) !== day(shifts[number - 1].first, zone)) shape("text", { ...middle, y: bottom + 34 }, svg, day(row.first, zone));
+  });
+  if (target === null) return;
+  shape("line", { x1: left, x2: right, y1: y(target), y2: y(target), class: "target" }, svg);
+  if (!small) shape("text", { x: right, y: y(target) - 5, "text-anchor": "end" }, svg, `target ${percent(target)}`);
 }
 
 function bars(holder, label, rows) {

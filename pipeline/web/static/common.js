@@ -23,7 +23,7 @@ function parts(ms, zone, wanted) {
   if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", ...wanted }));
   return formats.get(key).format(ms);
 }
-const day = (ms, zone) => parts(ms, zone, { day: "2-digit", month: "short" });
+export const day = (ms, zone) => parts(ms, zone, { day: "2-digit", month: "short" });
 
 // 14:02 on the site's clock; with its date when that is not today's there.
 export function clock(ms, zone, now = Date.now()) {
@@ -32,7 +32,7 @@ export function clock(ms, zone, now = Date.now()) {
 }
 
 export const seconds = (ms, zone) => parts(ms, zone, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-export const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(100 * ratio).toFixed(1)} %`);
+export const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(100 * ratio).toFixed(1)}\u00a0%`);
 export const words = (name) => name.replaceAll("_", " ");
 
 // Rows into the table body ID-rows: a cell is its text, or [text, look, address of a link].
@@ -59,6 +59,31 @@ export function figures(list, named) {
     make("dt", "", pair, what);
     make("dd", "", pair, value);
   }
+}
+
+export const minutes = (ms) => (ms / 60000).toFixed(1);
+export const number = (text) => [text, "number"];
+
+// Tables that the pages of a machine and of a line share.
+export const NONE = "Nothing in this time.";
+export function windowsTable({ windows, timezone: zone }) {
+  table("windows", windows.map((row) => [
+    clock(row.start, zone), number(row.oee === null ? words(row.oee_null) : percent(row.oee)), number(row.good),
+    ...(row.reject === undefined ? [] : [number(row.reject)]), number(percent(row.coverage)),
+  ]).reverse(), NONE);
+}
+export function lossTables({ waterfall, downtime }) {
+  table("waterfall", waterfall.map((row) => [row.step, number((row.us / 60e6).toFixed(1)), number(percent(row.share_of_planned)), row.loss]), NONE);
+  table("downtime", downtime.map((row) => [
+    words(row.state), row.reason_name, row.loss, number(row.minutes), number(percent(row.share)), number(percent(row.cumulative_share)),
+    number(row.stops), number(row.longest_min),
+  ]), NONE);
+}
+export function trendTable({ trend, timezone: zone }) {
+  table("trend", trend.map((row) => [
+    day(row.first, zone), row.shift, number(row.oee === null ? words(row.oee_null) : percent(row.oee)), number(percent(row.coverage)), number(row.good),
+    number(minutes(row.pbt_ms)),
+  ]).reverse(), NONE);
 }
 
 // The time zone of rows that share one, else UTC.
@@ -119,10 +144,24 @@ export function listen(address, told, hear) {
   }, 1000);
 }
 
+// Links to the tables as files, after the headings that they belong to: `tables` by the heading's id.
+export function downloads(address, tables, asked = {}) {
+  for (const [id, name] of Object.entries(tables)) {
+    const heading = document.getElementById(id);
+    const place = make("p", "get");
+    heading.after(place);
+    for (const [kind, text] of [["csv", "CSV"], ["parquet", "Parquet"]]) {
+      const link = make("a", "", place, text);
+      link.href = `${address}?${new URLSearchParams({ ...asked, table: name, format: kind })}`;
+      link.setAttribute("aria-label", `${heading.textContent} as ${text}`);
+    }
+  }
+}
+
 // The way to the other pages; the site that is looked at stays.
-const PAGES = { "/": "Board", "/incidents": "Incidents", "/corrections": "Corrections", "/data": "Data health" };
+const PAGES = { "/": "Board", "/plant": "Plant", "/incidents": "Incidents", "/corrections": "Corrections", "/data": "Data health", "/api/docs": "API" };
 const pages = document.getElementById("pages");
-const site = new URLSearchParams(location.search).get("site");
+export const site = new URLSearchParams(location.search).get("site") ?? "";
 for (const [address, name] of pages ? Object.entries(PAGES) : []) {
   const link = make("a", "", pages, name);
   link.href = site ? `${address}?${new URLSearchParams({ site })}` : address;

@@ -1,6 +1,6 @@
 // Stops and the reasons that people give them; what came of it.
-import { clock, listen, make, onlyZone, teller, words } from "/static/common.js";
-import { field, say } from "/static/say.js";
+import { clock, downloads, listen, make, onlyZone, teller, words } from "/static/common.js";
+import { field, note, noted, say } from "/static/say.js";
 
 const at = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search);
@@ -59,19 +59,17 @@ function give(row) {
   const where = `${row.machine}, ${words(row.state)}, ${clock(row.start, zone)} to ${clock(row.until, zone)}, ${minutes(row.ms)} min.${goes}`;
   say("Why did it stop?", where, () => {
     const reason = choice(row);
-    return () => ["/api/corrections", { machine: row.machine, at: row.start, reason: reason() }];
+    const note = field("input", "Comment", { maxLength: 1000 });
+    return () => ["/api/corrections", { machine: row.machine, at: row.start, reason: reason(), note: note.value }];
   }, (told) => note(`Sent: ${told.reason} for ${told.machine}`));
 }
 
 function back(row) {
-  say("Take this correction back?", `${row.machine}: ${what(row)}`, () => () => ["/api/corrections/withdraw", { id: row.id }],
+  say("Take this correction back?", `${row.machine}: ${what(row)}`, () => {
+    const note = field("input", "Comment", { maxLength: 1000 });
+    return () => ["/api/corrections/withdraw", { id: row.id, note: note.value }];
+  },
     (told) => note(`Sent: ${told.id} is taken back`));
-}
-
-let said = "";
-function note(text) {
-  said = text;
-  at("told").textContent = text;
 }
 
 function stops() {
@@ -117,7 +115,7 @@ function made() {
     machine(line, row);
     cell(line, clock(row.start, zone));
     cell(line, clock(row.end, zone));
-    cell(line, what(row));
+    cell(line, row.note ? `${what(row)}: ${row.note}` : what(row));
     const [look, text] = CAME[row.status];
     cell(line, row.why ? `${text}: ${row.why}` : text, look);
     if (row.status === "sent") cell(line, "");
@@ -139,8 +137,10 @@ const told = teller(() => {
   at("all").hidden = true;
 });
 which();
+const only = { site: asked.get("site") ?? "", machine: asked.get("machine") ?? "", every };
+downloads("/api/corrections", { "h-stops": "stops", "h-made": "corrections" }, only);
 
-listen(`/api/live/corrections?${new URLSearchParams({ site: asked.get("site") ?? "", machine: asked.get("machine") ?? "", every })}`, told, {
+listen(`/api/live/corrections?${new URLSearchParams(only)}`, told, {
   all(body) {
     shown = body;
     at("all").hidden = false;
@@ -148,12 +148,11 @@ listen(`/api/live/corrections?${new URLSearchParams({ site: asked.get("site") ??
     stops();
     made();
     if (key) [...document.querySelectorAll("[data-key]")].find((node) => node.dataset.key === key)?.focus({ preventScroll: true });
-    told.fine(body.at, onlyZone(body.stops), said);
-    said = "";
+    told.fine(body.at, onlyZone([...body.stops, ...body.corrections]), noted());
     const row = body.stops.find((one) => one.start === chosen && one.machine === asked.get("machine"));
     if (row && !opened) give(row);
     opened = true;
   },
-  same: (body) => shown && told.fine(body.at),
+  same: (body) => shown && told.fine(body.at, "", noted()),
   away: (body) => told.away(body.since, body.error),
 });

@@ -1,8 +1,10 @@
 // How far the figures can be trusted.
-import { clock, figures, listen, make, onlyZone, percent, table, teller, words } from "/static/common.js";
+import { clock, downloads, figures, listen, make, onlyZone, percent, site, table, teller, words } from "/static/common.js";
 
 const all = document.getElementById("all");
 const number = (text, look = "") => [text, `number ${look}`];
+
+downloads("/api/data", { "h-machines": "machines", "h-letters": "letters", "h-restated": "restated" }, { site });
 
 // 4 s, 12 min, 5 h, 3 days: how far behind the newest data are.
 function lasting(ms) {

@@ -1,19 +1,15 @@
 // Incidents as `openoee incidents list` has them: the worst first, with what was lost meanwhile.
-import { clock, listen, make, onlyZone, teller } from "/static/common.js";
-import { field, say } from "/static/say.js";
+import { clock, downloads, listen, make, onlyZone, site, teller } from "/static/common.js";
+import { field, note, noted, say } from "/static/say.js";
 
 const all = document.getElementById("all");
 const body = document.getElementById("rows");
 
+downloads("/api/incidents", { name: "incidents" }, { site });
+
 function status(row) {
   if (row.muted) return `${row.status}, muted`;
   return row.acknowledged === null ? row.status : `${row.status}, seen by ${row.acknowledged_by || "somebody"}${row.note && `: ${row.note}`}`;
-}
-
-let said = "";
-function note(text) {
-  said = text;
-  document.getElementById("told").textContent = text;
 }
 
 function seen(row) {
@@ -64,9 +60,8 @@ listen(`/api/live/incidents${location.search}`, told, {
     found.incidents.forEach(line);
     if (focused >= 0) body.querySelectorAll("a, button")[focused]?.focus({ preventScroll: true });
     all.hidden = found.incidents.length === 0;
-    told.fine(found.at, zone, all.hidden ? "None" : said);
-    said = "";
+    told.fine(found.at, zone, all.hidden ? "None" : noted());
   },
-  same: (found) => !all.hidden && told.fine(found.at, zone),
+  same: (found) => !all.hidden && told.fine(found.at, zone, noted()),
   away: (found) => told.away(found.since, found.error),
 });

@@ -1,6 +1,9 @@
 // One machine's page: its shift, redrawn when it has changed or the window is made wider.
 import * as chart from "/static/chart.js";
-import { LOOK, clock, figures, listen, make, percent, seconds, table, teller, words } from "/static/common.js";
+import { signals, signalsTold } from "/static/signals.js";
+import {
+  LOOK, NONE, clock, downloads, figures, listen, lossTables, make, minutes, number, percent, seconds, table, teller, trendTable, windowsTable, words,
+} from "/static/common.js";
 
 const name = decodeURIComponent(location.pathname.replace("/machines/", ""));
 const all = document.getElementById("all");
@@ -9,9 +12,7 @@ const before = Number(new URLSearchParams(location.search).get("before")) || 0;
 let shown = null;
 at("name").textContent = document.title = name;
 
-const number = (text) => [text, "number"];
 const figure = (value) => (value === null ? "–" : Number(value.toPrecision(4)).toString());
-const minutes = (ms) => (ms / 60000).toFixed(1);
 
 function shifts(box) {
   const line = make("nav", "", box);
@@ -66,19 +67,12 @@ function why(row) {
 
 function tables(body) {
   const zone = body.timezone;
-  const none = "Nothing in this time.";
   table("timeline", body.timeline.map((row) => [
     seconds(row.start, zone), seconds(row.until, zone), number(minutes(row.until - row.start)), words(row.state), why(row), row.product,
-  ]).reverse(), none);
-  table("windows", body.windows.map((row) => [
-    clock(row.start, zone), number(row.oee === null ? words(row.oee_null) : percent(row.oee)), number(row.good), number(row.reject),
-    number(percent(row.coverage)),
-  ]).reverse(), none);
-  table("waterfall", body.waterfall.map((row) => [row.step, number((row.us / 60e6).toFixed(1)), number(percent(row.share_of_planned)), row.loss]), none);
-  table("downtime", body.downtime.map((row) => [
-    words(row.state), row.reason_name, row.loss, number(row.minutes), number(percent(row.share)), number(percent(row.cumulative_share)),
-    number(row.stops), number(row.longest_min),
-  ]), none);
+  ]).reverse(), NONE);
+  windowsTable(body);
+  lossTables(body);
+  trendTable(body);
   table("incidents", body.incidents.map((row) => [
     clock(row.first, zone), status(row, zone), [row.severity, row.severity], number(row.flags), row.signals.filter(Boolean).join(", "), row.message,
   ]), "None.");
@@ -93,7 +87,23 @@ function draw() {
   chart.windows(at("windows"), shown);
   chart.waterfall(at("waterfall"), shown.waterfall);
   chart.downtime(at("downtime"), shown.downtime);
+  chart.trend(at("trend"), shown);
 }
+
+const FILES = ["timeline", "windows", "waterfall", "downtime", "trend", "incidents", "flags"];
+downloads(`/api/machines/${encodeURIComponent(name)}`, Object.fromEntries(FILES.map((one) => [`h-${one}`, one])), { before });
+downloads(`/api/signals/${encodeURIComponent(name)}`, { "h-signals": "values" }, { before });
+
+// Signals cost more than the rest: asked for on their own, every half minute while somebody looks.
+let kept = null;
+async function ask() {
+  if (document.hidden || !shown) return;
+  const answer = await fetch(`/api/signals/${encodeURIComponent(name)}?before=${before}`).catch(() => null);
+  kept = answer?.ok ? await answer.json() : null;
+  at("signals-told").textContent = kept ? signalsTold(kept, shown.timezone) : "No answer: no signals are shown";
+  signals(at("signals"), kept, shown?.timezone ?? "UTC");
+}
+setInterval(ask, 30000);
 
 const told = teller(() => {
   shown = null;
@@ -103,8 +113,10 @@ const told = teller(() => {
 listen(`/api/live/machines/${encodeURIComponent(name)}?before=${before}`, told, {
   all(body) {
     if (body.machine === null) return told.fine(body.at, "", `No factory file names a machine ${name}`);
+    const first = shown === null;
     shown = body;
     all.hidden = false;
+    if (first) ask();
     const focused = [...at("now").querySelectorAll("a")].indexOf(document.activeElement);
     now(body);
     if (focused >= 0) at("now").querySelectorAll("a")[focused].focus({ preventScroll: true });
@@ -120,4 +132,5 @@ addEventListener("resize", () => {
   if (wide === innerWidth) return;
   wide = innerWidth;
   draw();
+  if (kept && shown) signals(at("signals"), kept, shown.timezone);
 });

@@ -36,6 +36,14 @@ export function say(what, where, fields, done) {
   dialog.showModal();
 }
 
+// What has been sent is told for a while, beside how old the figures are.
+let said = { text: "", until: 0 };
+export function note(text) {
+  said = { text, until: Date.now() + 10000 };
+  document.getElementById("told").textContent = text;
+}
+export const noted = () => (Date.now() < said.until ? said.text : "");
+
 document.getElementById("say-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   at("send").disabled = true;
