@@ -9,13 +9,14 @@ import argparse
 import time
 from collections.abc import Iterator
 
-from bench.anomalies import HOUR, NEAR, START
+from bench.anomalies import HOUR, START
 from pipeline import replay
 from pipeline.core.engine import EngineSettings
 from pipeline.core.incidents import Incidents
 from pipeline.core.model import Anomaly, Control, Frame, Incident
 from pipeline.core.plant import Plant
 from pipeline.core.plant_layout import Habits
+from pipeline.planted import Planted, Span, pairs
 from pipeline.settings import TABLE, Settings
 
 
@@ -40,10 +41,12 @@ def shifts(number: int) -> None:
     put_in = found = incidents = true = flags = pages = 0
     for seed in range(number):
         made, rows, flagged = plant(seed, 8, healthy=False)
-        planted = made.planted
-        spans = [(row.machine, row.first - NEAR, row.last + NEAR) for row in rows]
-        hit = [any(_covers(span, one.machine, one.first, one.last) for span in spans) for one in planted]
-        real = [any(_covers(span, one.machine, one.first, one.last) for one in planted) for span in spans]
+        planted = [Planted(one.machine, one.signal, one.kind, one.first, one.last, one.size) for one in made.planted]
+        spans = [Span(row.machine, frozenset(row.signals), row.first, row.last) for row in rows]
+        near = pairs(planted, spans)
+        about = {number for numbers in near for number in numbers}
+        hit = [bool(numbers) for numbers in near]
+        real = [number in about for number in range(len(rows))]
         put_in, found = put_in + len(planted), found + sum(hit)
         incidents, true = incidents + len(rows), true + sum(real)
         flags, pages = flags + len(flagged), pages + sum(row.page for row in rows)
@@ -54,10 +57,6 @@ def shifts(number: int) -> None:
         f"{number} shifts: recall {found}/{put_in} = {found / put_in:.3f}, precision {true}/{incidents} ="
         f" {true / incidents:.3f}; {flags} flags, {incidents} incidents, {pages} worth a message"
     )
-
-
-def _covers(span: tuple[str, int, int], machine: str, first: int, last: int) -> bool:
-    return span[0] == machine and span[1] <= last and span[2] >= first
 
 
 def healthy_week() -> None:

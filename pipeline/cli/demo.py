@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WORKERS = ("worker-1", "worker-2")
 HOUR_MS = 3_600_000
+PAGE = "report.html"
 WITHIN_S = 240.0
 QUIET_S = 5.0  # between two words about the same step, where there is no terminal
 NO_KAFKA = "Kafka: not run (no Java 17 or newer on this machine)"
@@ -61,7 +62,7 @@ def command(hours: float, seed: int, **flags: Any) -> None:
         end = _in_one_process(values, site, seed, hours, folder)
     _report(values, site, end - round(hours * HOUR_MS), end, folder)
     click.echo(f"{time.monotonic() - began:.0f} s in all.")
-    _where(values, site, with_kafka, stack.supervisor.alive("board") is not None)
+    _where(values, site, folder, with_kafka, stack.supervisor.alive("board") is not None)
 
 
 def _new_site(home: Path) -> tuple[str, Path]:
@@ -210,12 +211,14 @@ def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show:
 def _report(values: Settings, site: str, start: int, end: int, folder: Path) -> None:
     from contextlib import closing
 
-    from pipeline import compare, report
+    from pipeline import compare, planted, report
+    from pipeline.reports import page
     from pipeline.store.client import Store
 
     with closing(Store(values)) as store:
-        found = report.gather(store, site, start, end, report.planted(folder / "anomalies.parquet"))
+        found = report.gather(store, site, start, end, planted.read(folder))
         told = compare.with_truth(store, folder / "oee_facts.parquet")
+    (folder / PAGE).write_text(page.as_html(found), encoding="utf-8")
     click.echo()
     report.render(found, report.console())
     click.echo(f"Held against what the simulator knows: {told}.")
@@ -225,13 +228,14 @@ def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _where(values: Settings, site: str, with_kafka: bool, with_board: bool) -> None:
+def _where(values: Settings, site: str, folder: Path, with_kafka: bool, with_board: bool) -> None:
     click.echo(f"\nThe plant runs on live, as site {site}." if with_kafka else "")
     openoee = "openoee" if shutil.which("openoee") else _shown(Path(sys.executable).with_name("openoee"))
     secret = _shown(values.home / "secrets" / "store")
     board = f"http://{values['web_host']}:{values['web_port']}/?site={site}"
     for what, how in (
         *([(board, "the board, live")] if with_board else []),
+        (_shown(folder / PAGE), "this report as a page"),
         (f"{openoee} report --site {site}", "the report again, up to now"),
         (f"{openoee} query", "the ready questions by name; --sql for your own"),
         (values["store"], f"for any ClickHouse client: user {values['store_user']}, password in {secret}"),

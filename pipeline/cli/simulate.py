@@ -46,7 +46,7 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
     "beside which a broken clock's frame is sent: a year ahead, at 0, in seconds; none of it is used)."))  # fmt: skip
 @click.option("--truth", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=(
     "Write the exact truth of the history once all of it is stored in Kafka: oee_facts.parquet, anomalies.parquet "
-    "(planted; value: its size), factory.yaml."))  # fmt: skip
+    "(planted; value: its size in unit), factory.yaml."))  # fmt: skip
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Append a line per acknowledged record: machine, source, sequence, partition, offset.")  # fmt: skip
 @settings.options(
@@ -237,6 +237,8 @@ def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int, until:
     rows = sorted(plant.planted, key=lambda planted: planted.first)
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Planted._fields}
     columns["value"] = columns.pop("size")
+    units = {(name, one.name): one.unit for name, design in plant.designs.items() for one in design.signals}
+    columns["unit"] = [units[row.machine, row.signal] for row in rows]
     parquet.write(folder / "anomalies.parquet", columns)
     facts = plant_facts(plant, until, window_ms)
     parquet.write_rows(folder / "oee_facts.parquet", OeeFact, facts)
