@@ -187,7 +187,7 @@ WHERE {_HERE} AND {_MACHINES} AND start < {{end:DateTime64(3, 'UTC')}} AND until
   AND start > {_IN_RANGE} - INTERVAL 26 HOUR  -- none is longer than a local day or a shift
 ORDER BY machine, start
 LIMIT {{limit:UInt32}}"""),
-    Question("stops", "Which single stops were the longest, and when? (start: for `openoee correct reason --at`)", f"""
+    Question("stops", "Which single stops were the longest, and when did they begin?", f"""
 SELECT machine, start, until, round(duration_ms / 60000, 1) AS minutes, state, reason, product, going_on
 FROM timeline
 WHERE {_HERE} AND {_MACHINES} AND element = 'adet' AND start >= {_IN_RANGE} AND start < {{end:DateTime64(3, 'UTC')}}

@@ -29,7 +29,7 @@ def answer(document: Any, lines: Iterable[str], as_json: bool) -> None:
     if as_json:
         from pipeline.report import plain
 
-        click.echo(json.dumps(document, default=plain, ensure_ascii=False, indent=1))
+        click.echo(json.dumps(document, default=lambda cell: str(plain(cell)), ensure_ascii=False, indent=1))
     else:
         for line in lines:
             click.echo(line)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from pipeline import settings
-from pipeline.cli.answer import answer, json_option
+from pipeline.cli.answer import answer, columns, json_option
 
 
 @click.group(epilog="Example: openoee schemas check --registry http://127.0.0.1:8081/apis/ccompat/v7")
@@ -34,9 +34,8 @@ def list_(as_markdown: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)
 
 
 @command.command(epilog="Example: openoee schemas check")
