@@ -202,7 +202,7 @@ def _render_incidents(report: Report, out: Console) -> None:
     ]  # fmt: skip
     head = ("severity", "state", "since", "machine", "signals", "min", "lost min", "lost parts", "what")
     title = f"Incidents: {len(report.incidents)} of {len(report.anomalies)} flags"
-    out.print(table(head, rows, title + (", the worst:" if len(report.incidents) > TOP else "")))
+    _print(out, head, rows, title + (", the worst:" if len(report.incidents) > TOP else ""))
 
 
 def _render_anomalies(report: Report, out: Console) -> None:
@@ -211,7 +211,15 @@ def _render_anomalies(report: Report, out: Console) -> None:
         for row in report.anomalies[:TOP]
     ]
     title = f"Anomalies: {len(report.anomalies)} flags" + (", the latest:" if len(report.anomalies) > TOP else "")
-    out.print(table(("first", "machine", "signal", "kind", "score", "what"), rows, title))
+    _print(out, ("first", "machine", "signal", "kind", "score", "what"), rows, title)
+
+
+def _print(out: Console, head: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
+    """A table, or its title alone where it has no row."""
+    if rows:
+        out.print(table(head, rows, title))
+    else:
+        out.print(title + "\n", style="bold", markup=False)
 
 
 def _render_planted(found: Found, out: Console) -> None:

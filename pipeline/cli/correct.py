@@ -249,10 +249,7 @@ def _effect(effect: Effect | None) -> list[str]:
         return []
     if not effect.seen:
         return ["Sent and kept; the store does not show it yet (`openoee correct list`)."]
-    return [
-        f"restated in the store: {effect.intervals} stretches of the timeline, {effect.facts} windows of OEE"
-        + ("" if effect.facts else " (a reason alone changes no OEE)")
-    ]
+    return [f"restated in the store: timeline {effect.intervals}, windows of OEE {effect.facts}"]
 
 
 def _local(correction: Correction, zone: str) -> str:
