@@ -76,7 +76,10 @@ def _markdown(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples: openoee demo   |   openoee report --shift yesterday   |   openoee query machines --site lyon",
+)  # fmt: skip
 @click.version_option(__version__, prog_name="openoee")
 @click.option("--markdown", is_flag=True, is_eager=True, expose_value=False, callback=_markdown, help="docs/cli.md.")
 def cli() -> None:
