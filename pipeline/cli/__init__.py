@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "detect": "score the values of one CSV file with the worker's own detector",
     "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
-    "incidents": "list, acknowledge and mute incidents: flags that belong together",
+    "incidents": "list, show, acknowledge and mute incidents: flags that belong together",
     "notify": "send one message per incident to a webhook",
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",

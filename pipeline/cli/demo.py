@@ -32,6 +32,15 @@ FINAL = """
 SELECT count() FROM facts
 WHERE site = {site:String} AND status != 'provisional' AND window_end <= {end:DateTime64(3, 'UTC')}
 """
+SUMMED = """
+SELECT
+    (SELECT (sum(pbt_ms), sum(total)) FROM facts
+     WHERE site = {site:String} AND window_end <= {end:DateTime64(3, 'UTC')})
+    = (SELECT (sum(pbt_ms), sum(total))
+       FROM oee_by(level = 'site', grain = 'total', profile = '', start = toDateTime64(0, 3, 'UTC'),
+                   end = {end:DateTime64(3, 'UTC')})
+       WHERE site = {site:String})
+"""  # the sink sums the hours after it has written their rows
 
 
 @click.command(epilog="Example:  openoee demo")
@@ -153,8 +162,8 @@ def _through_kafka(
 
         def done() -> bool:
             nonlocal got
-            got = _final_rows(values, site, max(expected))
-            return got >= len(expected)
+            got = _answer_of(values, FINAL, site, max(expected))
+            return got >= len(expected) and bool(_answer_of(values, SUMMED, site, max(expected)))
 
         _wait(
             stack, ("plant", "sink", *WORKERS), done, lambda: progress(f"{got:,} of {len(expected):,} rows final", got)
@@ -189,13 +198,14 @@ def _in_one_process(step: Steps, values: Settings, site: str, seed: int, hours: 
     return end
 
 
-def _final_rows(values: Settings, site: str, end: datetime) -> int:
+def _answer_of(values: Settings, sql: str, site: str, end: datetime) -> int:
+    """The one figure that a question about a site up to an instant answers."""
     from contextlib import closing
 
     from pipeline.store.client import Store
 
     with closing(Store(values)) as store:
-        return int(store.query(FINAL, {"site": site, "end": end}).result_rows[0][0])
+        return int(store.query(sql, {"site": site, "end": end}).result_rows[0][0])
 
 
 def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show: Callable[[], None]) -> None:
