@@ -107,9 +107,10 @@ def _line(rows: list[Row]) -> Row:
 
 
 def _shifts(store: Store, site: str, name: str, lines: list[Row], now: datetime) -> list[Row]:
-    """The shifts of 7 days, oldest first."""
-    values = {"site": site, "line": name, "start": now - WEEK, "end": now, "grain": "shift", "most": MOST_SHIFTS}
-    return _figures(store, values, lines)
+    """The whole shifts that began in the last 7 days, and the one that goes on; oldest first."""
+    values = {"site": site, "line": name, "start": now - WEEK - BACK, "end": now, "grain": "shift", "most": MOST_SHIFTS}
+    since = (now - WEEK).timestamp() * 1000
+    return [row for row in _figures(store, values, lines) if row["first"] >= since]
 
 
 def _figures(store: Store, values: Row, lines: list[Row]) -> list[Row]:

@@ -48,9 +48,10 @@ WHERE machine = {machine:String} AND last > {start:DateTime64(3, 'UTC')}
 ORDER BY start DESC LIMIT {most:UInt32}"""
 TREND = """
 SELECT shift, period, first, last, oee, coverage, oee_null, good, pbt_ms
-FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {week:DateTime64(3, 'UTC')},
+FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {week:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR,
             end = {now:DateTime64(3, 'UTC')})
-WHERE shift != '' AND machine = {machine:String} ORDER BY first DESC LIMIT {most:UInt32}"""
+WHERE shift != '' AND machine = {machine:String} AND first >= {week:DateTime64(3, 'UTC')}
+ORDER BY first DESC LIMIT {most:UInt32}"""
 FLAGS = """
 SELECT signal, kind, severity, first, last, score, value, expected, expected_low, expected_high, state, message
 FROM anomaly_flags
