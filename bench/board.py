@@ -32,7 +32,7 @@ from pipeline.settings import Settings, load
 from pipeline.store.client import Store
 from pipeline.store.migrate import migrate
 
-HOURS, ON_LINE, PACE_S, SCROLL_S = 8, 10, 2.0, 10.0
+HOURS, ON_LINE, PACE_S, SCROLL_S, LATER = 8, 10, 2.0, 10.0, 100
 AT = "%Y-%m-%d %H:%M:%S"
 INCIDENTS = """
 INSERT INTO incidents (machine, site, line, id, opened, first, last, severity, page, flags, signals, kinds,
@@ -116,10 +116,10 @@ def make(store: Store, machines: int, now: datetime) -> datetime:
 
 
 class Pace:
-    """New rows at the worker's pace, until it is left."""
+    """New rows at the worker's pace, until it is left; `step`: where the one before has ended, or further."""
 
-    def __init__(self, settings: Settings, minute: datetime) -> None:
-        self._settings, self._minute = settings, minute
+    def __init__(self, settings: Settings, minute: datetime, step: int = 0) -> None:
+        self._settings, self._minute, self._step = settings, minute, step
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -132,7 +132,7 @@ class Pace:
         self._thread.join()
 
     def _run(self) -> None:
-        step = 0
+        step = self._step
         with closing(Store(self._settings, answer_s=60)) as store:
             while not self._over.wait(PACE_S):
                 step += 1
@@ -241,7 +241,7 @@ def main() -> None:
             with board(settings) as address:
                 found = answers(address, given.runs)
                 found |= browse(address, given.machines, settings, minute)
-                with Pace(settings, minute):
+                with Pace(settings, minute, LATER):
                     found |= events(address, 15)
             store.command(f"DROP DATABASE {name}")
     finally:

@@ -12,6 +12,7 @@ keyed and versioned, so it makes no difference, but for what the sink keeps for 
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from pipeline.sink_offsets import Mark, SinkGroup
 from pipeline.store import migrate
 from pipeline.store.client import Store
 
+LOG = logging.getLogger("openoee.backup")
 ANSWER_S = 600.0
 TRIES, PAUSE_S = 3, 2.0
 FIRST = "open_hours"
@@ -121,7 +123,7 @@ def selection(what: str, table: str, final: bool, partition: str) -> str:
     return f"SELECT {what} FROM `{table}`{' FINAL' if final else ''} WHERE _partition_id = '{partition}'"
 
 
-def tried(call: Callable[[], T], tell: Tell) -> T:
+def tried(call: Callable[[], T]) -> T:
     """Call; a store that is away or busy is asked again a few times. For what may be done twice."""
     for left in range(TRIES - 1, -1, -1):
         try:
@@ -129,7 +131,7 @@ def tried(call: Callable[[], T], tell: Tell) -> T:
         except StoreUnavailable as error:
             if not left:
                 raise
-            tell(f"{error}; trying again")
+            LOG.warning("%s; trying again", error)
             time.sleep(PAUSE_S)
     raise AssertionError("unreachable")
 
@@ -140,7 +142,7 @@ def _piece(store: Store, folder: Path, table: str, engine: str, partition: str, 
     def chunks() -> Iterator[bytes]:
         return store.stream(sql, "Native")
 
-    piece = tried(lambda: backup_files.keep(folder, table, partition, chunks(), tell), tell)
+    piece = tried(lambda: backup_files.keep(folder, table, partition, chunks(), tell))
     if not piece.rows:  # times to live took them meanwhile
         (folder / piece.file).unlink()
     return piece

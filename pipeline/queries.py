@@ -187,6 +187,12 @@ WHERE {_HERE} AND {_MACHINES} AND start < {{end:DateTime64(3, 'UTC')}} AND until
   AND start > {_IN_RANGE} - INTERVAL 26 HOUR  -- none is longer than a local day or a shift
 ORDER BY machine, start
 LIMIT {{limit:UInt32}}"""),
+    Question("stops", "Which single stops were the longest, and when did they begin?", f"""
+SELECT machine, start, until, round(duration_ms / 60000, 1) AS minutes, state, reason, product, going_on
+FROM timeline
+WHERE {_HERE} AND {_MACHINES} AND element = 'adet' AND start >= {_IN_RANGE} AND start < {{end:DateTime64(3, 'UTC')}}
+ORDER BY duration_ms DESC, machine, start
+LIMIT {{limit:UInt32}}"""),
     Question("anomalies", "What was unusual?", f"""
 SELECT machine, signal, kind, severity, first, round(duration_ms / 1000, 1) AS seconds, round(score, 3) AS score,
        value, expected, state, message

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from pipeline.errors import UsageError
+from pipeline.planted import Found, Planted, Row, compare
 from pipeline.queries import ask
 from pipeline.store.client import Store
 
@@ -17,32 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-NEAR_MS = 120_000  # a flag this close to a planted anomaly is about it
 TOP = 8
 BAR = 40  # characters of the longest bar
 FLAGS = 10_000
-Row = dict[str, Any]
-
-
-class Planted(NamedTuple):
-    """An anomaly that a simulator put in; instants in ms."""
-
-    machine: str
-    signal: str
-    kind: str
-    first: int
-    last: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """Planted anomalies against flags: planted and found by kind; `other_flags` are near nothing planted."""
-
-    planted: int
-    found: int
-    other_flags: int
-    by_kind: dict[str, tuple[int, int]]
-    missed: list[tuple[str, str, str, int]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +46,7 @@ def gather(
     put_in: Iterable[Planted] | None = None,
 ) -> Report:  # fmt: skip
     """Ask the store. Without `site`: the one that was heard of last; without times: all that is known of it.
-    `put_in`: anomalies that a simulator planted, to be compared with the flags.
+    `put_in`: anomalies that a simulator planted, to be held against the incidents.
 
     Raises UsageError when nothing is known of the site, StoreUnavailable, StoreRefused.
     """
@@ -84,6 +61,7 @@ def gather(
     here = {"site": site, "start": start.isoformat(), "end": end.isoformat()}
     flags = ask(store, "anomalies", {**here, "limit": str(FLAGS)}).dicts()
     total = ask(store, "sites", here).dicts()
+    incidents = ask(store, "incidents", {**here, "limit": str(FLAGS)}).dicts()
     return Report(
         site, start, end,
         machines=ask(store, "machines", here).dicts(),
@@ -93,45 +71,9 @@ def gather(
         losses=ask(store, "downtime", {**here, "limit": str(TOP)}).dicts(),
         anomalies=flags,
         rows={row["table"]: row["rows"] for row in ask(store, "rows", {"site": site}).dicts()},
-        incidents=ask(store, "incidents", {**here, "limit": str(FLAGS)}).dicts(),
-        found=None if put_in is None else compare(list(put_in), flags),
+        incidents=incidents,
+        found=None if put_in is None else compare(put_in, incidents),
     )  # fmt: skip
-
-
-def planted(path: Path) -> list[Planted]:
-    """What `openoee simulate --truth` says it planted: its anomalies.parquet."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = pq.read_table(path).select(Planted._fields).columns
-    plain_columns = [column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column for column in columns]
-    return [Planted(*row) for row in zip(*(column.to_pylist() for column in plain_columns), strict=True)]
-
-
-def compare(put_in: Sequence[Planted], flags: Sequence[Row]) -> Found:
-    """Which planted anomalies have a flag on the same signal within two minutes of them."""
-    spans = [(row["machine"], row["signal"], *_span(row)) for row in flags]
-    by_kind: dict[str, tuple[int, int]] = {}
-    missed, hit = [], [False] * len(spans)
-    for one in put_in:
-        near = [
-            number for number, (machine, signal, first, last) in enumerate(spans)
-            if machine == one.machine and signal in (one.signal, "")
-            and first <= one.last + NEAR_MS and last >= one.first - NEAR_MS
-        ]  # fmt: skip
-        for number in near:
-            hit[number] = True
-        put, got = by_kind.get(one.kind, (0, 0))
-        by_kind[one.kind] = (put + 1, got + bool(near))
-        if not near:
-            missed.append((one.machine, one.signal, one.kind, one.first))
-    found = sum(got for _, got in by_kind.values())
-    return Found(len(put_in), found, hit.count(False), dict(sorted(by_kind.items())), missed)
-
-
-def _span(row: Row) -> tuple[int, int]:
-    first = round(_utc(row["first"]).timestamp() * 1000)
-    return first, first + round(row["seconds"] * 1000)
 
 
 def as_json(report: Report) -> str:
@@ -217,6 +159,8 @@ def render(report: Report, out: Console) -> None:
     _render_losses(report, out)
     _render_incidents(report, out)
     _render_anomalies(report, out)
+    if report.found is not None:
+        _render_planted(report.found, out)
     counts = ", ".join(f"{count:,} {name}" for name, count in report.rows.items() if count)
     out.print(f"Rows in the store: {counts}", markup=False)
     for note in report.notes:
@@ -258,7 +202,7 @@ def _render_incidents(report: Report, out: Console) -> None:
     ]  # fmt: skip
     head = ("severity", "state", "since", "machine", "signals", "min", "lost min", "lost parts", "what")
     title = f"Incidents: {len(report.incidents)} of {len(report.anomalies)} flags"
-    out.print(table(head, rows, title + (", the worst:" if len(report.incidents) > TOP else "")))
+    _print(out, head, rows, title + (", the worst:" if len(report.incidents) > TOP else ""))
 
 
 def _render_anomalies(report: Report, out: Console) -> None:
@@ -267,13 +211,40 @@ def _render_anomalies(report: Report, out: Console) -> None:
         for row in report.anomalies[:TOP]
     ]
     title = f"Anomalies: {len(report.anomalies)} flags" + (", the latest:" if len(report.anomalies) > TOP else "")
-    out.print(table(("first", "machine", "signal", "kind", "score", "what"), rows, title))
-    if report.found is not None:
-        kinds = ", ".join(f"{kind} {got}/{put}" for kind, (put, got) in report.found.by_kind.items())
-        out.print(
-            f"Planted by the simulator: {report.found.planted}; found: {report.found.found} ({kinds});"
-            f" flags on nothing planted: {report.found.other_flags}", markup=False,
-        )  # fmt: skip
+    _print(out, ("first", "machine", "signal", "kind", "score", "what"), rows, title)
+
+
+def _print(out: Console, head: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
+    """A table, or its title alone where it has no row."""
+    if rows:
+        out.print(table(head, rows, title))
+    else:
+        out.print(title + "\n", style="bold", markup=False)
+
+
+def _render_planted(found: Found, out: Console) -> None:
+    for sentence in found.sentences():
+        out.print(sentence, style="bold", markup=False)
+    rows = [
+        [
+            f"{row['first']:%H:%M:%S}",
+            row["machine"],
+            row["signal"],
+            row["kind"],
+            row["what"],
+            row["incident"] or "MISSED",
+        ]
+        for row in found.planted
+    ]
+    out.print(table(("at", "machine", "signal", "kind", "what the simulator did", "incident"), rows))
+    if found.unfounded:
+        wrong = [
+            [f"{_utc(row['first']):%H:%M:%S}", row["machine"], ", ".join(row["signals"]), ", ".join(row["kinds"]),
+             row["severity"], row["message"]]
+            for row in found.unfounded[:TOP]
+        ]  # fmt: skip
+        head = ("at", "machine", "signals", "kinds", "severity", "what")
+        out.print(table(head, wrong, "Incidents about nothing that the simulator put in"))
 
 
 def _ratios(row: Row) -> list[str]:

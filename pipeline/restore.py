@@ -148,7 +148,7 @@ def _fill(target: Settings, store: Store, manifest: Manifest, folder: Path, tell
     pace, written, total = Pace(tell), 0, sum(piece.bytes for piece in manifest.pieces)
     for piece in manifest.pieces:
         pace.tell(f"{piece.file}: {piece.rows:,} rows; {written / 1e6:,.0f} of {total / 1e6:,.0f} MB are done")
-        tried(lambda piece=piece: _insert(store, piece, folder), tell)  # type: ignore[misc]
+        tried(lambda piece=piece: _insert(store, piece, folder))  # type: ignore[misc]
         written += piece.bytes
 
 

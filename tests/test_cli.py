@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import cli
+from pipeline.cli import COMMANDS, cli, module
 from pipeline.cli.errors import leaves
 from pipeline.cli.errors import markdown as errors_page
-from pipeline.cli.overview import answers_in_json, commands, markdown
+from pipeline.cli.overview import WITHOUT_JSON, answers_in_json, commands, markdown
 from pipeline.errors import REMEDIES
 
 DOCS = Path(__file__).parents[1] / "docs"
-DATA = (
-    "status",
-    "doctor",
-    "report",
-    "query",
-    "topics",
-    "settings",
-    "metrics",
-    "errors",
-    "schemas list",
-    "access show",
-    "dead-letters list",
-    "dead-letters show",
-    "audit",
-)
-"""Commands that print data: programs can read them all."""
 
 
 def test_the_page_of_commands_is_current() -> None:
@@ -47,9 +36,56 @@ def test_the_page_of_errors_is_current_and_each_has_a_remedy() -> None:
     assert errors_page() == (DOCS / "errors.md").read_text(), "run: openoee errors --markdown > docs/errors.md"
 
 
-def test_commands_that_print_data_answer_programs() -> None:
+def test_every_command_answers_programs_or_has_a_reason_why_not() -> None:
+    assert {name for name, command in commands() if not answers_in_json(command)} == set(WITHOUT_JSON)
+
+
+EVERY = [("", cli), *((name, import_module(module(name)).command) for name in COMMANDS), *commands()]
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=[name or "openoee" for name, _ in EVERY])
+def test_every_help_text_has_an_example_that_can_be_called(name: str, command: click.Command) -> None:
+    """What stands after `Example` is a call of this command (of a group: of one below it) with options that it has."""
+    examples = (command.epilog or "").partition(":")[2].split("   |   ")
     known = dict(commands())
-    assert [name for name in DATA if not answers_in_json(known[name])] == []
+    for example in examples:
+        words = [word for word in shlex.split(example.split(" > ")[0].split(" >> ")[0].split(" && ")[0]) if word]
+        called = words[words.index("openoee") + 1 :]
+        assert called[: len(name.split())] == name.split()
+        whole = next(key for key in known if called[: len(key.split())] == key.split())
+        rest = list(itertools.takewhile(lambda word: word != "|", called[len(whole.split()) :]))
+        options = {word.partition("=")[0] for word in rest if word.startswith("--")}
+        assert options <= {option for param in known[whole].params for option in param.opts}
+
+
+@pytest.mark.parametrize("name", [name for name, command in commands() if answers_in_json(command)])
+def test_an_error_leaves_nothing_for_a_program_to_read(name: str) -> None:
+    done = CliRunner().invoke(cli, [*name.split(), "--json", "--no-such-option"])
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_files_are_answered_as_documents(tmp_path: Path) -> None:
+    def document(*arguments: str) -> Any:
+        done = CliRunner().invoke(cli, [*arguments, "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    table = tmp_path / "press.csv"
+    rows = [f"2026-03-02T08:{minute:02}:00Z,{'RUN' if minute % 9 else 'JAM'},{minute}" for minute in range(60)]
+    table.write_text("\n".join(["time,state,parts", *rows]))
+    out, results = str(tmp_path / "plant"), str(tmp_path / "results")
+    made = document("init", "--yes", "--timezone", "UTC", "--lines", "press", "--files", str(table), "--out", out)
+    factory, mapping = made["files"]
+    assert document("factory", "check", factory)["machines"] == ["press"]
+    told = document(
+        "replay", "--adapter", "csv", "--mapping", mapping, "--factory", factory, "--out", results, str(table)
+    )
+    assert (told["lines"], told["refused"], told["machines"][0]["total"]) == (61, {}, 59)
+    assert told["machines"][0].keys() >= {"oee", "a", "p", "q", "oee_null", "pbt_ms"}
+    cases = document("verify", "--only", "counters")
+    assert cases["passed"] == len(cases["cases"]) > 0
+    assert document("verify", "--list", "--only", "counters")[0].keys() == {"case", "theme", "source"}
+    assert document("schemas", "check")["compatibility"] == "FULL_TRANSITIVE"
 
 
 @pytest.mark.parametrize("name", ["settings", "metrics", "errors", "schemas list", "access show"])

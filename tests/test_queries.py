@@ -53,26 +53,6 @@ def test_query_without_a_name_lists_all_questions() -> None:
     assert [line.split(",")[0] for line in shown.output.splitlines()[1:]] == list(queries.BY_NAME)
 
 
-def flag(machine: str, signal: str, first_s: int, seconds: float = 0) -> dict[str, Any]:
-    at = datetime.fromtimestamp(T0 / 1000 + first_s, UTC)
-    return {"machine": machine, "signal": signal, "first": at, "seconds": seconds}
-
-
-def test_planted_anomalies_are_found_by_flags_near_them_on_their_signal() -> None:
-    planted = [
-        report.Planted("a", "load", "spike", T0, T0),
-        report.Planted("a", "load", "drift", T0 + 3_600_000, T0 + 7_200_000),
-        report.Planted("b", "load", "spike", T0, T0),
-    ]
-    flags = [
-        flag("a", "load", 120), flag("a", "speed", 0), flag("a", "load", 3_000, 700), flag("b", "load", 121),
-    ]  # fmt: skip
-    found = report.compare(planted, flags)
-    assert (found.planted, found.found, found.other_flags) == (3, 2, 2)
-    assert found.by_kind == {"drift": (1, 1), "spike": (2, 1)}
-    assert found.missed == [("b", "load", "spike", T0)]
-
-
 def machine_row(**more: Any) -> dict[str, Any]:
     row = {
         "machine": "saw", "oee": 0.6543, "oee_null": "", "a": 0.8, "p": 0.9, "q": 0.9087, "coverage": 1.0,

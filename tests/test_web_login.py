@@ -24,10 +24,10 @@ from pipeline.errors import SettingError, UsageError
 from pipeline.local.machine import free_port
 from pipeline.settings import Settings, load
 from pipeline.web.app import create, serve
-from pipeline.web.login import COOKIE
 from pipeline.web.people import LEAST_LETTERS, MOST_NAME, People
 from pipeline.web.sessions import MOST_KEPT, MOST_OF_ADDRESS, MOST_OF_NAME, MOST_OF_ONE, WINDOW_S, Sessions, Throttle
 
+COOKIE = "openoee_8080"
 ANN, SECRET = "ann", "correct horse battery"
 
 
@@ -158,7 +158,8 @@ def test_what_is_typed_into_the_wrong_field_is_not_logged(port: int, caplog: pyt
     assert ask(port, "POST", "/login", "x" * 10_000)[0] == 400
 
 
-def test_a_new_password_ends_what_is_open_even_a_stream(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["password", "logout"])
+def test_what_is_open_ends_even_a_stream(tmp_path: Path, by: str) -> None:
     values = {"home": str(tmp_path), "web_names": "plant", "store": f"http://127.0.0.1:{free_port()}", "web_poll_s": 1}
     settings = load(values, {})
     people = People(settings.people_file)
@@ -170,12 +171,16 @@ def test_a_new_password_ends_what_is_open_even_a_stream(tmp_path: Path) -> None:
         while b"event: away" not in told:
             told += stream.recv(4096)
         assert told.startswith(b"HTTP/1.1 200")
-        people.let(ANN, SECRET + "!")
+        if by == "password":
+            people.let(ANN, SECRET + "!")
+        else:
+            assert ask(port, "POST", "/logout", Cookie=mine, Origin=f"http://127.0.0.1:{port}")[0] == 303
         while b"\r\n0\r\n\r\n" not in told:  # the end of a chunked answer
             part = stream.recv(4096)
             assert part
             told += part
         assert ask(port, "GET", "/api/me", Cookie=mine)[0] == 401
+        people.let(ANN, SECRET + "!")
         assert ask(port, "GET", "/api/me", Authorization=basic(ANN, SECRET + "!"))[0] == 200
         people.remove(ANN)
         assert ask(port, "GET", "/api/me", Authorization=basic(ANN, SECRET + "!"))[0] == 401
@@ -245,12 +250,24 @@ def test_sessions_are_bounded_and_end_by_their_time(tmp_path: Path) -> None:
     people.let(ANN, SECRET)
     known = people.hash_of(ANN)
     assert known
-    sessions = Sessions(people, 3600)
+    kept = tmp_path / "secrets" / "sessions"
+    sessions = Sessions(people, 3600, kept)
     tokens = [sessions.begin(ANN, known) for _ in range(3 * MOST_OF_ONE)]
     assert len(sessions) == MOST_OF_ONE
     assert [bool(sessions.of(token)) for token in tokens].count(True) == MOST_OF_ONE
     assert sessions.of(tokens[-1])
-    over = Sessions(people, -1)
+    again = Sessions(people, 3600, kept)  # the board starts anew
+    assert again.of(tokens[-1])
+    again.end(tokens[-1])
+    assert again.of(tokens[-1]) is None
+    assert Sessions(people, 3600, kept).of(tokens[-1]) is None
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert not any(word in kept.read_text() for word in (*tokens, known))
+    people.let(ANN, SECRET + "!")
+    assert Sessions(people, 3600, kept).of(tokens[-2]) is None
+    kept.write_text("[{}]")
+    assert len(Sessions(people, 3600, kept)) == 0
+    over = Sessions(people, -1, tmp_path / "secrets" / "over")
     assert over.of(over.begin(ANN, known)) is None
     over.begin(ANN, known)
     assert len(over) == 1  # what is over is forgotten

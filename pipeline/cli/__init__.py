@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "detect": "score the values of one CSV file with the worker's own detector",
     "factory": "check and apply factory.yaml: machines, lines, calendars, limits",
     "correct": "say what really happened: reasons, states, parts, products, ideal rates",
-    "incidents": "list, acknowledge and mute incidents: flags that belong together",
+    "incidents": "list, show, acknowledge and mute incidents: flags that belong together",
     "notify": "send one message per incident to a webhook",
     "query": "ask the store a ready question, or your own SQL",
     "report": "print OEE, losses and anomalies of a site",
@@ -76,7 +76,10 @@ def _markdown(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples: openoee demo   |   openoee report --shift yesterday   |   openoee query machines --site lyon",
+)  # fmt: skip
 @click.version_option(__version__, prog_name="openoee")
 @click.option("--markdown", is_flag=True, is_eager=True, expose_value=False, callback=_markdown, help="docs/cli.md.")
 def cli() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import answer, json_option
 
 REACH = settings.options("home", "kafka", "topic_prefix")
 
@@ -44,8 +45,9 @@ def show(as_json: bool, **flags: Any) -> None:
 
 
 @command.command(epilog="Example: openoee access grant --kafka-user admin")
+@json_option
 @REACH
-def grant(**flags: Any) -> None:
+def grant(as_json: bool, **flags: Any) -> None:
     """Give every role its rights on this line's topics and groups; again changes nothing.
 
     For a Kafka whose authorizer refuses what nobody was granted (allow.everyone.if.no.acl.found=false); run it as an
@@ -55,15 +57,18 @@ def grant(**flags: Any) -> None:
 
     values = settings.load(flags)
     count = access.grant(values)
-    click.echo(f"{count} rights of {', '.join(role.name for role in access.ROLES)} stand in Kafka at {values['kafka']}")
+    roles = [role.name for role in access.ROLES]
+    said = f"{count} rights of {', '.join(roles)} stand in Kafka at {values['kafka']}"
+    answer({"kafka": values["kafka"], "rights": count, "roles": roles}, [said], as_json)
 
 
 @command.command(epilog="Example: openoee access rotate sink")
 @click.argument("user")
 @click.option("--file", "path", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Where the password is kept.  [default: <home>/secrets/kafka_<USER>]")  # fmt: skip
+@json_option
 @REACH
-def rotate(user: str, path: Path | None, **flags: Any) -> None:
+def rotate(user: str, path: Path | None, as_json: bool, **flags: Any) -> None:
     """Make a new password for USER of Kafka (SCRAM-SHA-512): told to Kafka, put into its file, shown to nobody.
 
     Makes the user where there is none. What runs as USER goes on, and uses the new password when it connects again.
@@ -73,14 +78,16 @@ def rotate(user: str, path: Path | None, **flags: Any) -> None:
     values = settings.load(flags)
     path = path or values.home / "secrets" / f"kafka_{user}"
     access.rotate(values, user, path)
-    click.echo(f"user {user} of Kafka at {values['kafka']} has a new password: {path}")
+    said = f"user {user} of Kafka at {values['kafka']} has a new password: {path}"
+    answer({"kafka": values["kafka"], "user": user, "password_file": str(path)}, [said], as_json)
 
 
 @command.command(epilog="Example: openoee access person ann")
 @click.argument("name")
 @click.option("--remove", is_flag=True, help="Let NAME no longer log in; open sessions end at once.")
+@json_option
 @settings.options("home", "web_people_file")
-def person(name: str, remove: bool, **flags: Any) -> None:
+def person(name: str, remove: bool, as_json: bool, **flags: Any) -> None:
     """Let NAME log in to the board (`openoee web`), or give NAME another password; the running board knows at once.
 
     Asks for the password; where there is no terminal it is the first line of the standard input.
@@ -92,11 +99,13 @@ def person(name: str, remove: bool, **flags: Any) -> None:
     people = People(settings.load(flags).people_file)
     if remove:
         people.remove(name)
-        click.echo(f"{name} no longer logs in: {people.path}")
+        said = f"{name} no longer logs in: {people.path}"
+        answer({"name": name, "may_log_in": False, "file": str(people.path)}, [said], as_json)
         return
     if sys.stdin.isatty():
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     people.let(name, password)
-    click.echo(f"{name} may log in: {people.path}")
+    said = f"{name} may log in: {people.path}"
+    answer({"name": name, "may_log_in": True, "file": str(people.path)}, [said], as_json)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import Progress, answer
 
 
 @click.command(
@@ -39,19 +40,15 @@ def command(
     Exit code 0: PASS. 1: MISMATCH, with the first differences. 3: UNVERIFIED, with the reason: something is still under
     way, was removed from Kafka by retention, or does not answer. 2: the command was called wrongly.
     """
-    import json
     import sys
 
     from pipeline import audit
 
     values = settings.load(given)
     options = audit.Options(machine=machine, wait_s=wait_s, most=most, **_times(start, end))
-    report = audit.audit(values, options, lambda line: click.echo(line, err=True))
-    if as_json:
-        click.echo(json.dumps(report.as_dict(), default=str, ensure_ascii=False, indent=1))
-    else:
-        for line in report.lines():
-            click.echo(line)
+    with Progress("comparing", quiet=as_json) as progress:
+        report = audit.audit(values, options, progress)
+    answer(report.as_dict(), report.lines(), as_json)
     sys.exit(report.exit_code)
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from pipeline.cli.answer import Progress, answer, json_option
 from pipeline.settings import load, options
 
 
 @click.command(epilog="Example:  openoee backup /var/backups/openoee/2026-03-02")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @options(
     "kafka", "topic_prefix", "store", "store_user", "store_password_file", "database", "home",
 )  # fmt: skip
@@ -22,24 +23,20 @@ def command(folder: Path, as_json: bool, **flags: Any) -> None:
     It reads Kafka and the store and writes nothing to either. `openoee restore DIR` brings it back; what came after it
     is filled in again from the topics.
     """
-    import json
     import time
     from dataclasses import asdict
 
     from pipeline.backup import backup
 
     began = time.monotonic()
-    manifest = backup(load(flags), folder, lambda line: click.echo(line, err=True))
+    with Progress("backing up", quiet=as_json) as progress:
+        manifest = backup(load(flags), folder, progress)
     took_s = round(time.monotonic() - began, 3)
     size = sum(piece.bytes for piece in manifest.pieces)
-    if as_json:
-        click.echo(json.dumps({**asdict(manifest), "took_s": took_s}, ensure_ascii=False, indent=1))
-        return
-    for table, rows in manifest.rows.items():
-        click.echo(f"{table:<16}{rows:>16,}")
-    for table, why in manifest.left_out.items():
-        click.echo(f"{table:<16}{'left out':>16}  {why}")
-    click.echo(
+    lines = [f"{table:<16}{rows:>16,}" for table, rows in manifest.rows.items()]
+    lines += [f"{table:<16}{'left out':>16}  {why}" for table, why in manifest.left_out.items()]
+    lines.append(
         f"{sum(manifest.rows.values()):,} rows of database {manifest.database} in {len(manifest.pieces)} files,"
         f" {size / 1e6:,.1f} MB, {took_s:.1f} s: {folder}"
     )
+    answer({**asdict(manifest), "took_s": took_s}, lines, as_json)

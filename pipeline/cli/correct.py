@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.cli.answer import answer, json_option
 from pipeline.core.model import STATES, Correction
 from pipeline.settings import load, options
 
@@ -28,7 +30,7 @@ def target(function: F) -> F:
         click.option("--note", default="", help="Why, for people."),
         click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
                      help="Wait so long for what comes of it."),
-        options(*REACH),
+        json_option, options(*REACH),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -152,8 +154,9 @@ def calendar(word: str, machines: tuple[str, ...], start: str, end: str, **given
 @click.option("--note", default="", help="Why, for people.")
 @click.option("--wait", "patience", default=15.0, show_default=True, type=click.FloatRange(0), metavar="S",
               help="Wait so long for what comes of it.")  # fmt: skip
+@json_option
 @options(*REACH)
-def withdraw(ident: str, by: str | None, note: str, patience: float, **flags: Any) -> None:
+def withdraw(ident: str, by: str | None, note: str, patience: float, as_json: bool, **flags: Any) -> None:
     """Take back the correction ID: the figures are again what they would be without it."""
     from contextlib import closing
 
@@ -162,7 +165,7 @@ def withdraw(ident: str, by: str | None, note: str, patience: float, **flags: An
 
     values = load(flags)
     with closing(Store(values)) as store:
-        _send([corrections.withdrawal(store, ident)], values, store, by, note, patience)
+        _send([corrections.withdrawal(store, ident)], values, store, by, note, patience, as_json)
 
 
 @command.command("list", epilog="Example: openoee correct list --machine saw-1")
@@ -191,7 +194,7 @@ def _between(start: str, end: str, **what: Any) -> Callable[[Place, Any], Correc
 
 def _correct(
     machines: tuple[str, ...], build: Callable[[Place, Any], Correction], line: str, site: str, by: str | None,
-    note: str, patience: float, **flags: Any,
+    note: str, patience: float, as_json: bool, **flags: Any,
 ) -> None:  # fmt: skip
     from contextlib import closing
 
@@ -201,40 +204,65 @@ def _correct(
     values = load(flags)
     with closing(Store(values)) as store:
         found = corrections.places(store, machines, line, site)
-        _send([corrections.fresh(place, build(place, store)) for place in found], values, store, by, note, patience)
+        zones = {place.machine: place.timezone for place in found}
+        made = [corrections.fresh(place, build(place, store)) for place in found]
+        _send(made, values, store, by, note, patience, as_json, zones)
 
 
 def _send(
-    sent: list[tuple[str, Correction]], values: Any, store: Any, by: str | None, note: str, patience: float
-) -> None:
+    sent: list[tuple[str, Correction]], values: Any, store: Any, by: str | None, note: str, patience: float,
+    as_json: bool, zones: Mapping[str, str] = MappingProxyType({}),
+) -> None:  # fmt: skip
     import getpass
 
     from pipeline import corrections
     from pipeline.codec import Codec
 
     issued = corrections.send(sent, values, Codec.agreed(values.registry), by or getpass.getuser(), note)
+    documents, lines = [], []
     for machine, correction in sent:
         said = {key: value for key, value in asdict(correction).items() if value and key not in ("start", "end", "id")}
-        said.pop("revision")
+        revision, span = said.pop("revision"), (_iso(correction.start), _iso(correction.end))
+        documents.append({"machine": machine, "id": correction.id, "revision": revision, "start": span[0],
+                          "end": span[1], **said})  # fmt: skip
         words = ", ".join(f"{key} {value}" for key, value in said.items())
-        click.echo(f"{machine}: {words}, {_iso(correction.start)} to {_iso(correction.end)}  ({correction.id})")
-    if patience:
-        _report(corrections.effect(store, sent, issued, patience))
+        local = _local(correction, zones.get(machine, "UTC"))
+        lines.append(f"{machine}: {words}, {span[0]} to {span[1]}{local}  ({correction.id})")
+    if not as_json:
+        answer(None, lines, as_json)
+    effect = corrections.effect(store, sent, issued, patience) if patience else None
+    _require_taken(effect)
+    told = {"seen": effect.seen, "facts": effect.facts, "intervals": effect.intervals} if effect else {"seen": False}
+    answer({"corrections": documents, **told}, _effect(effect), as_json)
 
 
-def _report(effect: Effect) -> None:
+def _require_taken(effect: Effect | None) -> None:
+    """Raises StopError when a correction was refused, after saying which."""
     from pipeline.errors import StopError
 
-    for machine, detail in effect.refused.items():
-        click.echo(f"{machine}: refused: {detail}", err=True)
-    if effect.refused:
+    if effect and effect.refused:
+        for machine, detail in effect.refused.items():
+            click.echo(f"{machine}: refused: {detail}", err=True)
         raise StopError("a correction was refused; what is older than retention_h cannot change any more")
-    if effect.seen:
-        click.echo(
-            f"{effect.facts} windows and {effect.intervals} intervals of these machines are restated in the store."
-        )
-    else:
-        click.echo("Sent and kept; the store does not show it yet (`openoee correct list`).")
+
+
+def _effect(effect: Effect | None) -> list[str]:
+    if effect is None:
+        return []
+    if not effect.seen:
+        return ["Sent and kept; the store does not show it yet (`openoee correct list`)."]
+    return [f"restated in the store: timeline {effect.intervals}, windows of OEE {effect.facts}"]
+
+
+def _local(correction: Correction, zone: str) -> str:
+    """The same on the site's clock, in which moments without an offset are read."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    if zone == "UTC":
+        return ""
+    start, end = (datetime.fromtimestamp(at / 1000, ZoneInfo(zone)) for at in (correction.start, correction.end))
+    return f" (on the site's clock, {zone}: {start:%Y-%m-%d %H:%M:%S} to {end:%H:%M:%S})"
 
 
 def _iso(at: int) -> str:

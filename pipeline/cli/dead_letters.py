@@ -105,10 +105,11 @@ def show(address: str, as_json: bool, **given: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--by", help="Who does it.  [default: your login name]")
+@click.option("--json", "as_json", is_flag=True, help="For programs: an array of objects.")
 @options(*REACH, "max_future_s")
 def replay(
     addresses: tuple[str, ...], limit: int | None, mend: Path | None, again: bool, dry_run: bool, yes: bool,
-    by: str | None, **given: Any,
+    by: str | None, as_json: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Send refused records to `telemetry` again: those named, or all that the filters choose.
 
@@ -128,22 +129,23 @@ def replay(
         raise UsageError("which ones? name addresses, or choose by --machine, --reason, --topic, --from, --to")
     codec = Codec.agreed(values.registry)
     picked = _allowed(_found(values, codec, choice, addresses, limit), values, bool(addresses), again, mend)
-    replayer = None
-    total = 0
+    replayer, told = None, list[dict[str, Any]]()
     for chunk in letter_replay.chunks(picked):
         ready = _ready(letter_replay.with_bytes(values, codec, chunk), codec, values, mend, bool(addresses))
         for one in ready:
-            click.echo(_plan(one))
+            told.append(_plan(one, as_json))
         if dry_run or not ready:
-            total += len(ready)
             continue
         if not yes and replayer is None:
             click.confirm(f"Send {_records(len(picked))} again?", abort=True, err=True)
         replayer = replayer or letter_replay.Replayer(values, codec, by or getpass.getuser())
-        for sent in replayer.send(ready):
-            click.echo(f"{sent.sendable.parked.address} -> {sent.to}")
-        total += len(ready)
-    click.echo(f"{_records(total)} {'would be sent' if dry_run else 'sent'}", err=True)
+        for sent, said in zip(replayer.send(ready), told[len(told) - len(ready) :], strict=True):
+            said["to"] = str(sent.to)
+            if not as_json:
+                click.echo(f"{said['address']} -> {sent.to}")
+    if as_json:
+        _json(told)
+    click.echo(f"{_records(len(told))} {'would be sent' if dry_run else 'sent'}", err=True)
 
 
 def _chosen(given: dict[str, Any], addresses: tuple[str, ...] = ()) -> tuple[Settings, Choice]:
@@ -250,9 +252,13 @@ def _ready(chunk: list[Parked], codec: Codec, values: Settings, mend: Path | Non
     return usable
 
 
-def _plan(one: Sendable) -> str:
-    warned = f"; will be refused again ({one.unusable})" if one.unusable else ""
-    return f"{one.parked.address}  {', '.join(one.parked.refusals)}  {one.what}{warned}"
+def _plan(one: Sendable, as_json: bool) -> dict[str, Any]:
+    """What would be sent, and says so to people."""
+    refusals, address = list(one.parked.refusals), str(one.parked.address)
+    if not as_json:
+        warned = f"; will be refused again ({one.unusable})" if one.unusable else ""
+        click.echo(f"{address}  {', '.join(refusals)}  {one.what}{warned}")
+    return {"address": address, "refusals": refusals, "what": one.what, "unusable": one.unusable, "to": None}
 
 
 def _summary(one: Parked) -> dict[str, Any]:

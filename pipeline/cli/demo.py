@@ -13,29 +13,42 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import Progress, answer, json_option
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from pipeline.compare import Comparison
     from pipeline.local.stack import Stack
+    from pipeline.report import Report
     from pipeline.settings import Settings
 
 WORKERS = ("worker-1", "worker-2")
 HOUR_MS = 3_600_000
+PAGE = "report.html"
 WITHIN_S = 240.0
-QUIET_S = 5.0  # between two words about the same step, where there is no terminal
 NO_KAFKA = "Kafka: not run (no Java 17 or newer on this machine)"
 FINAL = """
 SELECT count() FROM facts
 WHERE site = {site:String} AND status != 'provisional' AND window_end <= {end:DateTime64(3, 'UTC')}
 """
+SUMMED = """
+SELECT
+    (SELECT (sum(pbt_ms), sum(total)) FROM facts
+     WHERE site = {site:String} AND window_end <= {end:DateTime64(3, 'UTC')})
+    = (SELECT (sum(pbt_ms), sum(total))
+       FROM oee_by(level = 'site', grain = 'total', profile = '', start = toDateTime64(0, 3, 'UTC'),
+                   end = {end:DateTime64(3, 'UTC')})
+       WHERE site = {site:String})
+"""  # the sink sums the hours after it has written their rows
 
 
 @click.command(epilog="Example:  openoee demo")
 @click.option("--hours", default=8.0, show_default=True, type=click.FloatRange(1), help="Length of the history.")
 @click.option("--seed", default=7, show_default=True, help="The same seed gives the same plant.")
+@json_option
 @settings.options("home", "kafka", "store", "database", "web_port")
-def command(hours: float, seed: int, **flags: Any) -> None:
+def command(hours: float, seed: int, as_json: bool, **flags: Any) -> None:
     """Run a simulated shift of a plant of 12 machines on two lines through the whole line, and print its report.
 
     Starts the local stack when it does not run, and leaves the plant and its board running live. Each run is a
@@ -53,15 +66,21 @@ def command(hours: float, seed: int, **flags: Any) -> None:
     site, folder = _new_site(values.home)
     for name in ("plant", "board"):
         stack.supervisor.stop(name)
-    _start(stack, values, with_kafka)
+    step = Steps(as_json)
+    _start(step, stack, values, with_kafka)
     _board(stack, values)
     if with_kafka:
-        end = _through_kafka(stack, values, site, seed, hours, folder)
+        end = _through_kafka(step, stack, values, site, seed, hours, folder)
     else:
-        end = _in_one_process(values, site, seed, hours, folder)
-    _report(values, site, end - round(hours * HOUR_MS), end, folder)
-    click.echo(f"{time.monotonic() - began:.0f} s in all.")
-    _where(values, site, with_kafka, stack.supervisor.alive("board") is not None)
+        end = _in_one_process(step, values, site, seed, hours, folder)
+    found, told = _look(values, site, end - round(hours * HOUR_MS), end, folder)
+    took_s = time.monotonic() - began
+    if as_json:
+        _answer(found, told, folder, took_s)
+        return
+    _tell(found, told)
+    click.echo(f"{took_s:.0f} s in all.")
+    _where(values, site, folder, with_kafka, stack.supervisor.alive("board") is not None)
 
 
 def _new_site(home: Path) -> tuple[str, Path]:
@@ -74,26 +93,23 @@ def _new_site(home: Path) -> tuple[str, Path]:
     return folder.name, folder
 
 
-@contextmanager
-def step(title: str) -> Iterator[Callable[[str], None]]:
-    """A line that says what is being done, and how long it took; call what it yields with how far it has come."""
-    began = told = time.monotonic()
-    terminal = sys.stderr.isatty()
+class Steps:
+    """Steps of the demo, one after another: how far each has come, then a line with what it took; `quiet`: nothing."""
 
-    def progress(text: str) -> None:
-        nonlocal told
-        if terminal:
-            click.echo(f"\r  {title} ... {text}\x1b[K", nl=False, err=True)
-        elif time.monotonic() - told > QUIET_S:
-            told = time.monotonic()
-            click.echo(f"  {title} ... {text}", err=True)
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
 
-    progress("")
-    yield progress
-    click.echo(("\r\x1b[K" if terminal else "") + f"  {title}: {time.monotonic() - began:.1f} s", err=True)
+    @contextmanager
+    def __call__(self, title: str, total: float | None = None) -> Iterator[Progress]:
+        """A step of `total` to do; call what it yields with how far it has come."""
+        began = time.monotonic()
+        with Progress(title, total, self._quiet) as progress:
+            yield progress
+        if not self._quiet:
+            click.echo(f"  {title}: {time.monotonic() - began:.1f} s", err=True)
 
 
-def _start(stack: Stack, values: Settings, with_kafka: bool) -> None:
+def _start(step: Steps, stack: Stack, values: Settings, with_kafka: bool) -> None:
     from pipeline import topics
     from pipeline.store.migrate import migrate
 
@@ -128,7 +144,9 @@ def _environment(values: Settings, number: int) -> dict[str, str]:
     return values.environment() | ({"OPENOEE_METRICS_PORT": str(port + number)} if port else {})
 
 
-def _through_kafka(stack: Stack, values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
+def _through_kafka(
+    step: Steps, stack: Stack, values: Settings, site: str, seed: int, hours: float, folder: Path
+) -> int:
     """Let the plant produce and the line work; returns the end of the history (ms) once all of it can be queried."""
     import pyarrow.parquet as pq
 
@@ -139,19 +157,21 @@ def _through_kafka(stack: Stack, values: Settings, site: str, seed: int, hours: 
     with step(f"{hours:g} hours of 12 machines into Kafka") as progress:
         _wait(stack, ("plant",), lambda: truth.exists(), lambda: progress("simulating"))
     expected: list[datetime] = pq.read_table(truth, columns=["window_end"]).column("window_end").to_pylist()
-    with step("Workers and sink: OEE and flags into the store") as progress:
+    with step("Workers and sink: OEE and flags into the store", len(expected)) as progress:
         got = 0
 
         def done() -> bool:
             nonlocal got
-            got = _final_rows(values, site, max(expected))
-            return got >= len(expected)
+            got = _answer_of(values, FINAL, site, max(expected))
+            return got >= len(expected) and bool(_answer_of(values, SUMMED, site, max(expected)))
 
-        _wait(stack, ("plant", "sink", *WORKERS), done, lambda: progress(f"{got:,} of {len(expected):,} rows final"))
+        _wait(
+            stack, ("plant", "sink", *WORKERS), done, lambda: progress(f"{got:,} of {len(expected):,} rows final", got)
+        )
     return _ms(max(expected))
 
 
-def _in_one_process(values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
+def _in_one_process(step: Steps, values: Settings, site: str, seed: int, hours: float, folder: Path) -> int:
     from itertools import chain
 
     from pipeline import inline
@@ -164,11 +184,12 @@ def _in_one_process(values: Settings, site: str, seed: int, hours: float, folder
     end = now // 60_000 * 60_000
     plant = Plant(site, seed, end - round(hours * HOUR_MS), habits=Habits(awake_zone(now)))
     factory = Factory.of(site, plant.habits.timezone, plant.machines)
-    with step(f"{hours:g} hours of 12 machines through the engine in one process") as progress:
+    with step(f"{hours:g} hours of 12 machines through the engine in one process", hours) as progress:
 
         def frames() -> Iterator[Any]:
             for frame in plant.frames(end):
-                progress(f"{(plant.at - end) / HOUR_MS + hours:.1f} h")
+                passed = (plant.at - end) / HOUR_MS + hours
+                progress(f"{passed:.1f} h", passed)
                 yield frame
             yield from plant.ends(end, now)
 
@@ -177,13 +198,14 @@ def _in_one_process(values: Settings, site: str, seed: int, hours: float, folder
     return end
 
 
-def _final_rows(values: Settings, site: str, end: datetime) -> int:
+def _answer_of(values: Settings, sql: str, site: str, end: datetime) -> int:
+    """The one figure that a question about a site up to an instant answers."""
     from contextlib import closing
 
     from pipeline.store.client import Store
 
     with closing(Store(values)) as store:
-        return int(store.query(FINAL, {"site": site, "end": end}).result_rows[0][0])
+        return int(store.query(sql, {"site": site, "end": end}).result_rows[0][0])
 
 
 def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show: Callable[[], None]) -> None:
@@ -207,15 +229,33 @@ def _wait(stack: Stack, needed: tuple[str, ...], done: Callable[[], bool], show:
         time.sleep(0.2)
 
 
-def _report(values: Settings, site: str, start: int, end: int, folder: Path) -> None:
+def _look(values: Settings, site: str, start: int, end: int, folder: Path) -> tuple[Report, Comparison]:
+    """The report of the history, written as a page too, and the store's facts held against the truth."""
     from contextlib import closing
 
-    from pipeline import compare, report
+    from pipeline import compare, planted, report
+    from pipeline.reports import page
     from pipeline.store.client import Store
 
     with closing(Store(values)) as store:
-        found = report.gather(store, site, start, end, report.planted(folder / "anomalies.parquet"))
+        found = report.gather(store, site, start, end, planted.read(folder))
         told = compare.with_truth(store, folder / "oee_facts.parquet")
+    (folder / PAGE).write_text(page.as_html(found), encoding="utf-8")
+    return found, told
+
+
+def _answer(found: Report, told: Comparison, folder: Path, took_s: float) -> None:
+    """All of it as one JSON document, for programs."""
+    from dataclasses import asdict
+
+    truth = {"rows": told.rows, "differences": len(told.differences), "told": str(told)}
+    extra = {"held_against_truth": truth, "folder": str(folder), "page": str(folder / PAGE), "took_s": round(took_s, 1)}
+    answer({**asdict(found), **extra}, (), as_json=True)
+
+
+def _tell(found: Report, told: Comparison) -> None:
+    from pipeline import report
+
     click.echo()
     report.render(found, report.console())
     click.echo(f"Held against what the simulator knows: {told}.")
@@ -225,13 +265,14 @@ def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _where(values: Settings, site: str, with_kafka: bool, with_board: bool) -> None:
+def _where(values: Settings, site: str, folder: Path, with_kafka: bool, with_board: bool) -> None:
     click.echo(f"\nThe plant runs on live, as site {site}." if with_kafka else "")
     openoee = "openoee" if shutil.which("openoee") else _shown(Path(sys.executable).with_name("openoee"))
     secret = _shown(values.home / "secrets" / "store")
     board = f"http://{values['web_host']}:{values['web_port']}/?site={site}"
     for what, how in (
         *([(board, "the board, live")] if with_board else []),
+        (_shown(folder / PAGE), "this report as a page"),
         (f"{openoee} report --site {site}", "the report again, up to now"),
         (f"{openoee} query", "the ready questions by name; --sql for your own"),
         (values["store"], f"for any ClickHouse client: user {values['store_user']}, password in {secret}"),

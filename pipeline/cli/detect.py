@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.answer import Progress, answer, json_option
+
 EXAMPLE = "Example: openoee detect --csv machine.csv --time-column timestamp --value-column value --output scores.csv"
 
 
@@ -18,7 +20,8 @@ EXAMPLE = "Example: openoee detect --csv machine.csv --time-column timestamp --v
               help="File to write: timestamp,value,score,flag.")  # fmt: skip
 @click.option("--detector", default="rich", show_default=True, type=click.Choice(("rich", "default")),
               help="The detector, as in factory.yaml.")  # fmt: skip
-def command(source: Path, time_column: str, value_column: str, output: Path, detector: str) -> None:
+@json_option
+def command(source: Path, time_column: str, value_column: str, output: Path, detector: str, as_json: bool) -> None:
     """Score every row of a CSV file by what came before it; flag is 1 where the score is an alarm.
 
     Rows that cannot be used (no time, no number, a time before the one before) are written with score 0 and counted.
@@ -26,7 +29,10 @@ def command(source: Path, time_column: str, value_column: str, output: Path, det
     """
     from pipeline.detect import detect
 
-    tally = detect(source, time_column, value_column, output, detector)
-    click.echo(f"{tally.rows:,} rows, {tally.alarms:,} alarms, {tally.unjudged:,} not judged (learning) to {output}")
+    with Progress(f"scoring {source.name}", quiet=as_json):
+        tally = detect(source, time_column, value_column, output, detector)
+    said = f"{tally.rows:,} rows, {tally.alarms:,} alarms, {tally.unjudged:,} not judged (learning) to {output}"
+    told = {"output": str(output), "rows": tally.rows, "alarms": tally.alarms, "unjudged": tally.unjudged}
+    answer({**told, "bad": tally.bad}, [said], as_json)
     if tally.bad:
         click.echo(f"{tally.bad:,} rows could not be used; they have score 0", err=True)

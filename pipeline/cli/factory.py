@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import answer, json_option
 
 
 @click.group(epilog="Example: openoee factory check factory.yaml && openoee factory apply factory.yaml")
@@ -16,7 +17,8 @@ def command() -> None:
 
 @command.command(epilog="Example: openoee factory check deploy/examples/factory.yaml")
 @click.argument("file", type=click.Path())
-def check(file: str) -> None:
+@json_option
+def check(file: str, as_json: bool) -> None:
     """Read FILE; say what it describes, or the first mistake with its line and what to do about it."""
     from datetime import datetime
     from zoneinfo import ZoneInfo
@@ -26,9 +28,9 @@ def check(file: str) -> None:
 
     factory = load(file)
     first, *lines = describe(factory, datetime.now(ZoneInfo(factory.timezone)).date().isoformat())
-    click.echo(f"{file}: no mistake found; {first}")
-    for line in lines:
-        click.echo(line)
+    told = {"file": file, "site": factory.site, "timezone": factory.timezone, "machines": list(factory.machines)}
+    answer({**told, "says": [first, *(line.strip() for line in lines)]},
+           [f"{file}: no mistake found; {first}", *lines], as_json)  # fmt: skip
 
 
 @command.command(epilog="Example: openoee factory apply factory.yaml --effective '2026-03-02 06:00' --restate")
@@ -41,8 +43,9 @@ def check(file: str) -> None:
 )
 @click.option("--restate", is_flag=True, help="Allow a known site's past: its results since then are computed anew.")
 @click.option("--by", help="Who applies it.  [default: your login name]")
+@json_option
 @settings.options("kafka", "topic_prefix", "registry")
-def apply(file: str, effective: str | None, restate: bool, by: str | None, **flags: Any) -> None:
+def apply(file: str, effective: str | None, restate: bool, by: str | None, as_json: bool, **flags: Any) -> None:
     """Send FILE to every machine's engine, print what changed, and keep it in the topic `factory`."""
     import getpass
     import time
@@ -59,6 +62,7 @@ def apply(file: str, effective: str | None, restate: bool, by: str | None, **fla
     since = factory_apply.effective_from(effective, now, factory, before is not None, restate)
     lines = factory_apply.differences(before, factory)
     told = factory_apply.apply(factory, values, codec, now, by or getpass.getuser(), since)
-    click.echo(f"{factory.site}: {told} machines told, effective {factory_apply.iso(since) if since else 'always'}")
-    for line in lines or ["nothing differs from what was applied last"]:
-        click.echo(f"  {line}")
+    start = factory_apply.iso(since) if since else "always"
+    said = [f"  {line}" for line in lines or ["nothing differs from what was applied last"]]
+    answer({"site": factory.site, "machines": told, "effective": start, "changes": lines},
+           [f"{factory.site}: {told} machines told, effective {start}", *said], as_json)  # fmt: skip

@@ -13,11 +13,11 @@ import click
 
 if TYPE_CHECKING:
     from pipeline.adapters import Refused, Tally
+    from pipeline.cli.answer import Progress
     from pipeline.core.model import Control, Frame
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHOWN = 5
-PROGRESS_S = 2.0
 SLACK_MS = 300_000  # clocks of machines may be fast by so much
 
 
@@ -68,7 +68,8 @@ class Reading:
         self.machines = [one.machine for one in loaded]
         self.tally: Tally = Tally()
         self.first_refused: list[Refused] = []
-        self._report = refused
+        self.progress: Progress | None = None
+        self._report, self._files = refused, len(files)
         latest = time.time_ns() // 1_000_000 + SLACK_MS
         self._records = module.read(files, loaded, devices, self.tally, bool(machine), latest)
 
@@ -76,16 +77,14 @@ class Reading:
         from pipeline.adapters import Refused
 
         report = self._report.open("w", encoding="utf-8") if self._report else None
-        shown = time.monotonic()
         try:
             for record in self._records:
                 if isinstance(record, Refused):
                     self._refuse(record, report)
                     continue
                 yield record
-                if time.monotonic() - shown > PROGRESS_S:
-                    shown = time.monotonic()
-                    click.echo(f"  {self.tally.lines:,} lines of {self.tally.files} files read ...", err=True)
+                if self.progress:
+                    self.progress(f"{self.tally.lines:,} lines, file {self.tally.files} of {self._files}")
         finally:
             if report:
                 report.close()
@@ -97,30 +96,46 @@ class Reading:
             fields = {"source": record.source, "line": record.line, "reason": record.reason, "text": record.text}
             report.write(json.dumps(fields, ensure_ascii=False) + "\n")
 
-    def echo(self) -> None:
-        """Prints the account. Raises StopError when not one entry could be used."""
-        from pipeline.errors import StopError
+    def told(self) -> dict[str, Any]:
+        """The account for programs: entries by what became of them, and what the frames hold."""
+        tally = self.tally
+        fields = ("lines", "files", "entries", "frames", "samples", "states", "parts", "contexts", "events")
+        first = [{"source": r.source, "line": r.line, "reason": r.reason} for r in self.first_refused]
+        return {
+            **{name: getattr(tally, name) for name in fields},
+            **{name: dict(getattr(tally, name)) for name in ("used", "ignored", "unmapped", "refused")},
+            "first_refused": first,
+        }
 
+    def lines(self) -> list[str]:
+        """The account for people."""
         tally = self.tally
         used, ignored = tally.used.total(), tally.ignored.total()
         unmapped, refused = tally.unmapped.total(), tally.refused.total()
-        click.echo(f"read      {tally.lines:>12,} lines of {tally.files} files, {tally.entries:,} entries in them")
-        click.echo(f"used      {used:>12,} entries")
-        click.echo(f"ignored   {ignored:>12,} entries of items that the mapping ignores{_most(tally.ignored)}")
-        click.echo(f"unmapped  {unmapped:>12,} entries of items that the mapping does not name{_most(tally.unmapped)}")
-        click.echo(f"refused   {refused:>12,} entries{_most(tally.refused)}")
-        for record in self.first_refused:
-            click.echo(f"          {record.source}:{record.line}: {record.reason}: {record.text[:60]!r}")
+        lines = [
+            f"read      {tally.lines:>12,} lines of {tally.files} files, {tally.entries:,} entries in them",
+            f"used      {used:>12,} entries",
+            f"ignored   {ignored:>12,} entries of items that the mapping ignores{_most(tally.ignored)}",
+            f"unmapped  {unmapped:>12,} entries of items that the mapping does not name{_most(tally.unmapped)}",
+            f"refused   {refused:>12,} entries{_most(tally.refused)}",
+        ]
+        lines += [f"          {r.source}:{r.line}: {r.reason}: {r.text[:60]!r}" for r in self.first_refused]
         if refused > SHOWN:
             where = f"all of them in {self._report}" if self._report else "name a file with --refused to see them all"
-            click.echo(f"          ... {where}")
-        click.echo(
+            lines.append(f"          ... {where}")
+        lines.append(
             f"frames    {tally.frames:>12,} with {tally.samples:,} samples, {tally.states:,} states, "
             f"{tally.parts:,} parts, {tally.contexts:,} contexts, {tally.events:,} events"
         )
-        if not tally.balanced:
+        return lines
+
+    def require_sense(self) -> None:
+        """Raises StopError when the account does not balance, or not one entry could be used."""
+        from pipeline.errors import StopError
+
+        if not self.tally.balanced:
             raise StopError("the account of entries does not balance: this is a mistake in the adapter, report it")
-        if tally.entries and not used:
+        if self.tally.entries and not self.tally.used.total():
             raise StopError("not one entry could be used: is this the right adapter and mapping for these files?")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.answer import answer, json_option
 from pipeline.cli.correct import REACH, WHERE
 from pipeline.settings import load, options
 
@@ -33,6 +34,22 @@ def list_(site: str | None, machine: str | None, limit: int, as_json: bool, **fl
     _ask("incidents", {"site": site, "machine": machine, "limit": str(limit)}, as_json, flags)
 
 
+@command.command(epilog="Example: openoee incidents show saw-1/1772434800000")
+@click.argument("ident", metavar="ID")
+@json_option
+@options(*WHERE)
+def show(ident: str, as_json: bool, **flags: Any) -> None:
+    """Show one incident: what it cost, who has seen it, its flags, what followed, and what usually follows."""
+    from contextlib import closing
+
+    from pipeline import incident_story
+    from pipeline.store.client import Store
+
+    with closing(Store(load(flags))) as store:
+        story = incident_story.tell(store, ident)
+    answer(story.as_dict(), story.lines(), as_json)
+
+
 @command.command(epilog="Example: openoee incidents mutes")
 @click.option("--machine", help="Only this machine.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -46,13 +63,16 @@ def mutes(machine: str | None, as_json: bool, **flags: Any) -> None:
 @click.argument("ident", metavar="ID")
 @click.option("--note", default="", help="What is known of it.")
 @click.option("--by", help="Who says so.  [default: your login name]")
+@json_option
 @options(*REACH)
-def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
+def acknowledge(ident: str, note: str, by: str | None, as_json: bool, **flags: Any) -> None:
     """Say that somebody has seen the incident ID. One that the machine's log does not know is a dead letter."""
     from pipeline import incident_words
 
-    _send([incident_words.acknowledgement(ident, note)], by, flags)
-    click.echo(f"{ident}: sent; the list shows it once a worker has read it")
+    said = incident_words.acknowledgement(ident, note)
+    _send([said], by, flags)
+    answer({"id": ident, "machine": said[0], "note": note},
+           [f"{ident}: sent; the list shows it once a worker has read it"], as_json)  # fmt: skip
 
 
 @command.command(
@@ -64,10 +84,14 @@ def acknowledge(ident: str, note: str, by: str | None, **flags: Any) -> None:
 @click.option("--kind", default="", help="Only flags of this kind.")
 @click.option("--why", required=True, help="Why.")
 @click.option("--by", help="Who says so.  [default: your login name]")
+@json_option
 @options(*REACH)
-def mute(machines: tuple[str, ...], until: str, signal: str, kind: str, why: str, by: str | None, **flags: Any) -> None:
+def mute(
+    machines: tuple[str, ...], until: str, signal: str, kind: str, why: str, by: str | None, as_json: bool, **flags: Any
+) -> None:
     """No messages of these machines for a while: flags and incidents go on, marked as muted."""
     from contextlib import closing
+    from datetime import UTC, datetime
 
     from pipeline import corrections, incident_words
     from pipeline.store.client import Store
@@ -76,20 +100,23 @@ def mute(machines: tuple[str, ...], until: str, signal: str, kind: str, why: str
         found = corrections.places(store, machines)
     said = [incident_words.mute(one, corrections.moment(until, one), signal, kind, why) for one in found]
     _send(said, by, flags)
-    for machine, one in said:
-        click.echo(f"{machine}: muted until {until}  ({one.id})")
+    told = [{"machine": machine, "id": one.id, "signal": signal, "kind": kind, "why": why,
+             "until": datetime.fromtimestamp(one.until / 1000, UTC)} for machine, one in said]  # fmt: skip
+    answer(told, [f"{machine}: muted until {until}  ({one.id})" for machine, one in said], as_json)
 
 
 @command.command(epilog="Example: openoee incidents unmute saw-1/3f2a9c01")
 @click.argument("ident", metavar="ID")
 @click.option("--by", help="Who says so.  [default: your login name]")
+@json_option
 @options(*REACH)
-def unmute(ident: str, by: str | None, **flags: Any) -> None:
+def unmute(ident: str, by: str | None, as_json: bool, **flags: Any) -> None:
     """Lift the mute ID."""
     from pipeline import incident_words
 
-    _send([incident_words.lifting(ident)], by, flags)
-    click.echo(f"{ident}: lifted")
+    said = incident_words.lifting(ident)
+    _send([said], by, flags)
+    answer({"id": ident, "machine": said[0], "lifted": True}, [f"{ident}: lifted"], as_json)
 
 
 def _ask(name: str, values: dict[str, str | None], as_json: bool, flags: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from pipeline.cli.answer import answer, json_option
+
 QUESTIONS = {  # option -> question, default
     "site": ("1. What is the site called?", "plant"),
     "timezone": ("   Its time zone", ""),
@@ -38,7 +40,8 @@ QUESTIONS = {  # option -> question, default
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=".", help="Folder to write into.")
 @click.option("--yes", is_flag=True, help="Ask nothing: defaults for what is not given.")
 @click.option("--force", is_flag=True, help="Write over files that are there.")
-def command(out: Path, yes: bool, force: bool, **given: str | None) -> None:
+@json_option
+def command(out: Path, yes: bool, force: bool, as_json: bool, **given: str | None) -> None:
     """Ask six questions and write factory.yaml and a mapping file per machine, ready for `factory check` and `produce`.
 
     The mapping is a first guess from the names and values in your files: read it through.
@@ -47,7 +50,7 @@ def command(out: Path, yes: bool, force: bool, **given: str | None) -> None:
     from pipeline.errors import UsageError
     from pipeline.factory import load
 
-    answers = {name: _answer(name, given[name], yes) for name in QUESTIONS}
+    answers = {name: _answer(name, given[name], yes, as_json) for name in QUESTIONS}
     adapter, pattern = answers.pop("adapter"), answers.pop("files")
     plant = starter.parse(**answers)
     files = _files(pattern)
@@ -61,20 +64,21 @@ def command(out: Path, yes: bool, force: bool, **given: str | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
-        click.echo(f"wrote {path}")
     load(str(out / "factory.yaml"))
     for path in list(texts)[1:]:
         mapping.load(path)
-    _next(out, plant.machines, adapter, pattern)
+    commands = _next(out, plant.machines, adapter, pattern)
+    lines = [*(f"wrote {path}" for path in texts), "Read them through, then:", *(f"  {line}" for line in commands)]
+    answer({"files": [str(path) for path in texts], "next": commands}, lines, as_json)
 
 
-def _answer(name: str, given: str | None, yes: bool) -> str:
+def _answer(name: str, given: str | None, yes: bool, aside: bool) -> str:
     question, default = QUESTIONS[name]
     default = default or _timezone()
     if given is not None or yes:
         return default if given is None else given
-    answer: Any = click.prompt(question, default=default, type=str)
-    return str(answer)
+    said: Any = click.prompt(question, default=default, type=str, err=aside)
+    return str(said)
 
 
 def _timezone() -> str:
@@ -107,13 +111,11 @@ def _looked(adapter: str, files: list[Path], machine: str, only: bool) -> Any:
     return look(adapter, own[-1:], machine)
 
 
-def _next(out: Path, machines: list[str], adapter: str, pattern: str) -> None:
+def _next(out: Path, machines: list[str], adapter: str, pattern: str) -> list[str]:
     mappings = " ".join(f"--mapping {quote(str(out / machine) + '.mapping.yaml')}" for machine in machines)
     files = pattern if pattern.strip().lower() not in ("", "none") else "FILES..."
-    click.echo("Read them through, then:")
-    for line in (
+    return [
         f"openoee factory check {out / 'factory.yaml'}",
         "openoee up && openoee topics && openoee migrate",
         f"openoee produce --adapter {adapter} {mappings} --factory {out / 'factory.yaml'} {files}",
-    ):
-        click.echo(f"  {line}")
+    ]

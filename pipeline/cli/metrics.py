@@ -6,6 +6,8 @@ import json
 
 import click
 
+from pipeline.cli.answer import columns
+
 HEAD = "| metric | kind | labels | unit | of | meaning |\n|---|---|---|---|---|---|\n"
 
 
@@ -38,6 +40,5 @@ def command(as_markdown: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)

@@ -18,14 +18,28 @@ HEAD = """# The command line
 | 0 | done |
 | 1 | an [error](errors.md), or what was examined is not as it should be (`status`, `doctor`, `audit`, `verify`) |
 | 2 | called wrongly: an option, argument or value that cannot be |
+| 3 | `audit`: UNVERIFIED, not everything could be compared; `restore`: done, but records are gone for good |
 
-Data go to standard output, words about the work to standard error. A pipe or file gets no colours; `NO_COLOR=1` ends
-them on a terminal too. Commands with `--json` answer programs. `openoee completion bash` (zsh, fish) prints what
-completes commands and options.
+Data go to standard output, words about the work to standard error. How far long work has come stands on standard
+error, and only where that is a terminal. A pipe or file gets no colours; `NO_COLOR=1` ends them on a terminal too.
+
+With `--json` a command prints one document (`simulate`: one a line, as things happen), with the names that the figures
+have in SQL and times in UTC, and shows no progress. An error is still one line on standard error, with its exit code.
+Without `--json` are {without}.
+
+`openoee completion bash` (zsh, fish) prints what completes commands and options.
 
 | command | `--json` | does |
 |---|---|---|
 """
+
+WITHOUT_JSON = {  # command -> why it has no --json
+    "worker": "runs until it is stopped; `OPENOEE_LOG_FORMAT=json` makes its log JSON",
+    "sink": "the same",
+    "notify": "the same",
+    "web": "the same; it serves JSON",
+    "completion": "prints a script for a shell",
+}
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:
@@ -45,7 +59,8 @@ def answers_in_json(command: click.Command) -> bool:
 
 def markdown() -> str:
     """The text of docs/cli.md."""
-    text = HEAD
+    without = ", ".join(f"`{name}` ({why})" for name, why in WITHOUT_JSON.items())
+    text = HEAD.replace("{without}", without)
     for name, command in commands():
         mark = "yes" if answers_in_json(command) else ""
         text += f"| `openoee {name}` | {mark} | {(command.help or '').splitlines()[0].replace('|', chr(92) + '|')} |\n"

@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import Progress, answer, json_option
 from pipeline.cli.files import file_options
-from pipeline.cli.spooling import SPOOL, echo_spool, producer_of
+from pipeline.cli.spooling import SPOOL, producer_of, spool_lines
 
 EXAMPLE = (
     "Example: openoee produce --adapter shdr --mapping deploy/examples/mazak01.mapping.yaml --devices Devices.xml "
@@ -28,9 +29,10 @@ EXAMPLE = (
     metavar="FILE",
     help="Append a line per acknowledged record: machine, source, sequence, partition, offset.",
 )
+@json_option
 @settings.options("kafka", "topic_prefix", "registry", "metrics_port", "metrics_host", "log_format", *SPOOL)
 def command(
-    factory: str | None, speed: float | None, realtime: bool, journal: Path | None, **given: Any
+    factory: str | None, speed: float | None, realtime: bool, journal: Path | None, as_json: bool, **given: Any
 ) -> None:  # fmt: skip
     """Read FILES through an adapter and send their telemetry to Kafka; the same file sent twice counts once.
 
@@ -54,27 +56,31 @@ def command(
     codec = Codec.agreed(values.registry)
     pace = Pace(1.0 if realtime else speed)
     plant = load_factory(factory) if factory else None
+    told, lines = 0, list[str]()
     with producer_of(values, codec, journal) as producer:
         health.producer = producer
         if plant:
             now = time.time_ns() // 1_000_000
             told = factory_apply.announce(producer, plant, values, codec, now, getpass.getuser())
-            click.echo(f"factory   {told:>12,} machines of {plant.site} told")
+            lines.append(f"factory   {told:>12,} machines of {plant.site} told")
             for machine in reading.machines:
                 if machine not in plant.machines:
                     click.echo(f"          {machine} is not in {factory}: it gets no OEE", err=True)
         began = time.monotonic()
-        for message in reading:
-            pace.wait(message)
-            producer.send(message)
-        producer.flush()
+        with Progress("sending", quiet=as_json) as reading.progress:
+            for message in reading:
+                pace.wait(message)
+                producer.send(message)
+            producer.flush()
         seconds = time.monotonic() - began
-        reading.echo()
-        echo_spool(producer)
-        click.echo(
-            f"sent      {producer.sent:>12,} records, {producer.acknowledged:,} acknowledged, "
-            f"{producer.bytes / 1e6:,.1f} MB in {seconds:.1f} s"
-        )
+    lines += [*reading.lines(), *spool_lines(producer)]
+    lines.append(
+        f"sent      {producer.sent:>12,} records, {producer.acknowledged:,} acknowledged, "
+        f"{producer.bytes / 1e6:,.1f} MB in {seconds:.1f} s"
+    )
+    sent = {"sent": producer.sent, "acknowledged": producer.acknowledged, "bytes": producer.bytes}
+    answer({"machines_told": told, **reading.told(), **sent, "took_s": round(seconds, 3)}, lines, as_json)
+    reading.require_sense()
 
 
 class Pace:

@@ -20,17 +20,25 @@ from pipeline.settings import load, options
 @click.option("--format", "form", type=click.Choice(["terminal", "html", "csv", "json"]), default="terminal",
               show_default=True, help="html: a page by itself; csv: one figure a row.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--truth",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help=(
+        "Folder that `openoee simulate --truth` wrote: the incidents are held against what was planted, up to its end."
+    ),
+)
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it there.")
 @options("store", "store_user", "store_password_file", "database", "home")
 def command(
-    site: str, shift: str | None, start: str | None, end: str | None, form: str, as_json: bool, output: Path | None,
-    **flags: str | None,
+    site: str, shift: str | None, start: str | None, end: str | None, form: str, as_json: bool, truth: Path | None,
+    output: Path | None, **flags: str | None,
 ) -> None:  # fmt: skip
     """Show OEE, A, P and Q of machines and lines with their coverage, where the time went, and anomalies."""
     import time
     from datetime import UTC, datetime
 
-    from pipeline import report
+    from pipeline import planted, report
     from pipeline.errors import UsageError
     from pipeline.queries import ask, instant
     from pipeline.reports import page, shifts, tidy
@@ -47,7 +55,10 @@ def command(
             raise UsageError("either --shift, or --from and --to")
         site = site or next((str(row["site"]) for row in ask(store, "seen").dicts()), "")
         first, last = shifts.span(store, site, shift, time.time_ns() // 1_000_000)
-    found = report.gather(store, site, first, last)
+    put_in = planted.read(truth) if truth else None
+    if truth and last is None:
+        last = planted.known_until(truth)
+    found = report.gather(store, site, first, last, put_in)
     form = "json" if as_json else form
     if form == "terminal":
         if output is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.answer import Progress, answer, json_option
 from pipeline.settings import load, options
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--into", default="", metavar="NAME", help="Into this database, to look at; the line stays as it is.")
 @click.option("--check", is_flag=True, help="Only read every file and compare it with its checksum.")
 @click.option("--finish", is_flag=True, help="The rows are there: only set the sink's offsets back, and migrate.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 @options(
     "kafka", "topic_prefix", "store", "store_user", "store_password_file", "database", "home",
     "session_s", "keep_telemetry_days", "keep_minutes_days", "keep_revisions_days",
@@ -35,29 +36,21 @@ def command(folder: Path, into: str, check: bool, finish: bool, as_json: bool, *
     Exit code 0: done. 3: done, but records are gone from the topics that were not in the backup; it says which. 1: not
     done. 2: called wrongly.
     """
-    import json
     import sys
 
     from pipeline.restore import restore
 
-    def tell(line: str) -> None:
-        click.echo(line, err=True)
-
-    if check:
-        _check(folder, as_json, tell)
-        return
-    done = restore(load(flags), folder, into, finish, tell)
-    if as_json:
-        click.echo(json.dumps(done.as_dict(), ensure_ascii=False, indent=1))
-    else:
-        for line in _lines(done):
-            click.echo(line)
-    sys.exit(done.exit_code)
+    with Progress("reading" if check else "restoring", quiet=as_json) as progress:
+        if check:
+            told, lines, code = _check(folder, progress)
+        else:
+            done = restore(load(flags), folder, into, finish, progress)
+            told, lines, code = done.as_dict(), _lines(done), done.exit_code
+    answer(told, lines, as_json)
+    sys.exit(code)
 
 
-def _check(folder: Path, as_json: bool, tell: Any) -> None:
-    import json
-
+def _check(folder: Path, tell: Progress) -> tuple[dict[str, Any], list[str], int]:
     from pipeline.backup_files import Manifest
     from pipeline.restore import check_version
 
@@ -65,11 +58,8 @@ def _check(folder: Path, as_json: bool, tell: Any) -> None:
     check_version(manifest)
     manifest.check(folder, tell)
     rows = sum(manifest.rows.values())
-    if as_json:
-        said = {"taken": manifest.taken, "database": manifest.database, "files": len(manifest.pieces), "rows": rows}
-        click.echo(json.dumps(said, ensure_ascii=False, indent=1))
-    else:
-        click.echo(f"whole: {len(manifest.pieces)} files, {rows:,} rows, taken {manifest.taken}")
+    told = {"taken": manifest.taken, "database": manifest.database, "files": len(manifest.pieces), "rows": rows}
+    return told, [f"whole: {len(manifest.pieces)} files, {rows:,} rows, taken {manifest.taken}"], 0
 
 
 def _lines(done: Restored) -> list[str]:

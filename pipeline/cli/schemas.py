@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import answer, columns, json_option
 
 
 @click.group(epilog="Example: openoee schemas check --registry http://127.0.0.1:8081/apis/ccompat/v7")
@@ -33,28 +34,31 @@ def list_(as_markdown: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)
 
 
 @command.command(epilog="Example: openoee schemas check")
+@json_option
 @settings.options("registry")
-def check(**flags: Any) -> None:
+def check(as_json: bool, **flags: Any) -> None:
     """Check the schemas against every released version (FULL_TRANSITIVE), and the bundle against the registry."""
     from pipeline import evolution, registry, schemas
 
     count = evolution.check(schemas.home())
-    click.echo(f"{len(schemas.FILES)} records, {count} comparisons with the history: FULL_TRANSITIVE")
+    lines = [f"{len(schemas.FILES)} records, {count} comparisons with the history: FULL_TRANSITIVE"]
     at = settings.load(flags).registry
     if at:
         registry.compare(at, schemas.bundle())
-        click.echo(f"{at.url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+        lines.append(f"{at.url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+    told = {"records": len(schemas.FILES), "comparisons": count, "compatibility": "FULL_TRANSITIVE"}
+    answer({**told, "registry": at.url if at else None}, lines, as_json)
 
 
 @command.command(epilog="Example: openoee schemas register --registry http://127.0.0.1:8081/apis/ccompat/v7")
+@json_option
 @settings.options("registry")
-def register(**flags: Any) -> None:
+def register(as_json: bool, **flags: Any) -> None:
     """Put the released schemas into the registry under their ids; again changes nothing."""
     from pipeline import registry, schemas
     from pipeline.errors import UsageError
@@ -63,20 +67,25 @@ def register(**flags: Any) -> None:
     if not at:
         raise UsageError("no registry is set: give --registry URL or OPENOEE_REGISTRY")
     added = registry.register(at, schemas.bundle(), schemas.home())
-    for version in added:
-        click.echo(f"registered {version.subject} version {version.version} as id {version.id}")
-    click.echo(f"{at.url}: {len(schemas.bundle())} schemas, ids and fingerprints agree")
+    lines = [f"registered {version.subject} version {version.version} as id {version.id}" for version in added]
+    told = [{"id": version.id, "subject": version.subject, "version": version.version} for version in added]
+    agree = len(schemas.bundle())
+    answer({"registry": at.url, "registered": told, "schemas": agree},
+           [*lines, f"{at.url}: {agree} schemas, ids and fingerprints agree"], as_json)  # fmt: skip
 
 
 @command.command(epilog="Example: openoee schemas release")
-def release() -> None:
+@json_option
+def release(as_json: bool) -> None:
     """Add changed schemas of a source tree to history and bundle, with the next ids, if they are FULL_TRANSITIVE."""
     from pipeline import evolution, schemas
 
     evolution.check_changes(schemas.home())
-    for version in schemas.release(schemas.home()):
-        click.echo(f"released {version.name} version {version.version} as id {version.id}: avro/{version.file}")
+    made = schemas.release(schemas.home())
     evolution.check(schemas.home())
+    lines = [f"released {one.name} version {one.version} as id {one.id}: avro/{one.file}" for one in made]
+    told = [{"id": one.id, "record": one.name, "version": one.version, "file": f"avro/{one.file}"} for one in made]
+    answer(told, lines, as_json)
 
 
 def markdown(schema: Any) -> str:

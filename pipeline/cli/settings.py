@@ -6,6 +6,7 @@ import json
 
 import click
 
+from pipeline.cli.answer import columns
 from pipeline.settings import TABLE, load
 
 HEAD = """# Settings
@@ -51,6 +52,5 @@ def command(as_markdown: bool, as_json: bool) -> None:
             json.dumps([dict(zip(("flag", "variable", "value", "meaning"), row, strict=True)) for row in rows[1:]])
         )
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for cells in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)

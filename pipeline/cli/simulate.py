@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import settings
-from pipeline.cli.spooling import SPOOL, echo_spool, producer_of
+from pipeline.cli.answer import Progress, event
+from pipeline.cli.spooling import SPOOL, producer_of, spool_lines
 
 if TYPE_CHECKING:
     from threading import Event
@@ -46,16 +47,18 @@ USUAL_DIRT = {"repeat": 0.01, "shuffle": 0.0, "late": 0.001, "gaps": 8.0, "reset
     "beside which a broken clock's frame is sent: a year ahead, at 0, in seconds; none of it is used)."))  # fmt: skip
 @click.option("--truth", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help=(
     "Write the exact truth of the history once all of it is stored in Kafka: oee_facts.parquet, anomalies.parquet "
-    "(planted; value: its size), factory.yaml."))  # fmt: skip
+    "(planted; value: its size in unit), factory.yaml."))  # fmt: skip
 @click.option("--journal", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Append a line per acknowledged record: machine, source, sequence, partition, offset.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document a line, as things happen.")
 @settings.options(
     "kafka", "topic_prefix", "registry", "lateness_s", "frame_ms", "window_s", "metrics_port", "metrics_host",
     "log_format", *SPOOL,
 )  # fmt: skip
 def command(
     site: str, machines: int, seed: int, start: str | None, hours: float, timezone: str, live: bool,
-    speed: float | None, signal_period: float, dirt: str, truth: Path | None, journal: Path | None, **flags: Any,
+    speed: float | None, signal_period: float, dirt: str, truth: Path | None, journal: Path | None, as_json: bool,
+    **flags: Any,
 ) -> None:  # fmt: skip
     """Simulate a plant: states, parts, orders, wear, signals, alarms, faults; with its factory file and its truth.
 
@@ -85,68 +88,78 @@ def command(
     plant = Plant(site, seed, begin, machines, habits=habits, dirt=mess, truth=truth is not None)
     factory = Factory.of(site, habits.timezone, plant.machines)
     codec = Codec.agreed(values.registry)
-    click.echo(
-        f"site      {site}: {machines} machines on {len(plant.lines)} lines, seed {seed}, from {iso(begin)}, "
-        f"{habits.timezone}"
-    )
+    head = {"site": site, "machines": machines, "lines": len(plant.lines), "seed": seed, "start": iso(begin)}
+    event(
+        "site", {**head, "timezone": habits.timezone},
+        f"{site}: {machines} machines on {len(plant.lines)} lines, seed {seed}, from {iso(begin)}, {habits.timezone}",
+        as_json,
+    )  # fmt: skip
     stop = stop_signal()
     with producer_of(values, codec, journal, stop.is_set) as producer:
         health.producer = producer
         announce(producer, factory, values, codec, now, f"simulate --seed {seed}")
         finish = producer.flush if truth is not None or not live else producer.settle  # live goes on without Kafka
-        _send_history(plant, producer, end, frame_ms, speed, stop, finish)
-        echo_spool(producer)
+        _send_history(plant, producer, end, frame_ms, speed, stop, finish, as_json)
+        for line in [] if as_json else spool_lines(producer):
+            click.echo(line)
         if truth is not None:
             known_until = decided_until(plant, plant.at) if live else plant.at
-            write_truth(truth, plant, factory, values.int("window_s") * 1000, known_until)
+            facts = write_truth(truth, plant, factory, values.int("window_s") * 1000, known_until)
+            event(
+                "truth", {"facts": facts, "planted": len(plant.planted), "folder": str(truth)},
+                f"{facts:,} OEE facts, {len(plant.planted):,} planted anomalies in {truth}", as_json,
+            )  # fmt: skip
         if not live and not stop.is_set():
             for control in plant.ends(plant.at, time.time_ns() // 1_000_000):
                 producer.send(control)
             producer.flush()
         elif not stop.is_set():
-            _send_live(plant, producer, values, stop)
+            _send_live(plant, producer, values, stop, as_json)
         if stop.is_set():
             for control in plant.ends(plant.at, time.time_ns() // 1_000_000):
                 producer.send(control)
             producer.flush(STOP_S)
-            click.echo(f"stopped   at {iso(plant.at)}; {producer.acknowledged:,} records acknowledged")
+            stopped = {"at": iso(plant.at), "acknowledged": producer.acknowledged}
+            event("stopped", stopped, f"at {iso(plant.at)}; {producer.acknowledged:,} records acknowledged", as_json)
 
 
 def _send_history(
     plant: Plant, producer: TelemetryProducer, end: int, frame_ms: int, speed: float | None, stop: Event,
-    finish: Callable[[], None],
+    finish: Callable[[], None], as_json: bool,
 ) -> None:  # fmt: skip
     import time
 
     from pipeline.core.plant_dirt import disturb
 
     began, first = time.monotonic(), plant.at
-    progress = Progress(first, end)
     now = time.time_ns() // 1_000_000
     told = producer.sent
-    for frame in disturb(plant.frames(end, frame_ms), plant.dirt, plant.seed, now):
-        if speed is not None:
-            stop.wait(began + (frame.sent - first) / 1000 / speed - time.monotonic())
-            producer.serve()
-        if stop.is_set():
-            return
-        producer.send(frame)
-        progress.show(plant.at)
-    finish()
+    with Progress("sending the history", end - first, as_json) as progress:
+        for frame in disturb(plant.frames(end, frame_ms), plant.dirt, plant.seed, now):
+            if speed is not None:
+                stop.wait(began + (frame.sent - first) / 1000 / speed - time.monotonic())
+                producer.serve()
+            if stop.is_set():
+                return
+            producer.send(frame)
+            progress(f"up to {iso(plant.at)}", plant.at - first)
+        finish()
     seconds = time.monotonic() - began
-    progress.clear()
-    where = "acknowledged" if producer.acknowledged >= producer.sent else "in the spool"
-    click.echo(
-        f"history   {(end - first) / 3_600_000:g} h: {producer.sent - told:,} frames, {producer.values:,} values, "
-        f"{producer.bytes / 1e6:,.1f} MB {where} in {seconds:.1f} s"
-    )
+    done = producer.acknowledged >= producer.sent
+    hours, frames = (end - first) / 3_600_000, producer.sent - told
+    sent = {"hours": hours, "frames": frames, "values": producer.values, "bytes": producer.bytes, "acknowledged": done}
+    event(
+        "history", {**sent, "took_s": round(seconds, 3)},
+        f"{hours:g} h: {frames:,} frames, {producer.values:,} values, {producer.bytes / 1e6:,.1f} MB "
+        f"{'acknowledged' if done else 'in the spool'} in {seconds:.1f} s", as_json,
+    )  # fmt: skip
 
 
-def _send_live(plant: Plant, producer: TelemetryProducer, values: Settings, stop: Event) -> None:
+def _send_live(plant: Plant, producer: TelemetryProducer, values: Settings, stop: Event, as_json: bool) -> None:
     from pipeline.core.plant_dirt import disturb
 
     plant.forget()
-    click.echo(f"live      from {iso(plant.at)}; stop with SIGTERM or Ctrl-C")
+    event("live", {"start": iso(plant.at)}, f"from {iso(plant.at)}; stop with SIGTERM or Ctrl-C", as_json)
     for frame in disturb(_as_time_passes(plant, values.int("frame_ms"), stop), plant.dirt, plant.seed):
         producer.send(frame)
         producer.serve()
@@ -224,8 +237,9 @@ def zone(name: str, now: int) -> str:
         raise UsageError(f"--timezone {name!r} is no IANA time zone: write for example Europe/Berlin") from None
 
 
-def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int, until: int) -> None:
-    """oee_facts.parquet, anomalies.parquet and factory.yaml of the plant; facts up to an instant (UTC ms)."""
+def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int, until: int) -> int:
+    """oee_facts.parquet, anomalies.parquet and factory.yaml of the plant; facts up to an instant (UTC ms), and how many
+    they are."""
     from pipeline import parquet
     from pipeline.core.model import OeeFact
     from pipeline.core.plant_signals import Planted
@@ -237,10 +251,12 @@ def write_truth(folder: Path, plant: Plant, factory: Any, window_ms: int, until:
     rows = sorted(plant.planted, key=lambda planted: planted.first)
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in Planted._fields}
     columns["value"] = columns.pop("size")
+    units = {(name, one.name): one.unit for name, design in plant.designs.items() for one in design.signals}
+    columns["unit"] = [units[row.machine, row.signal] for row in rows]
     parquet.write(folder / "anomalies.parquet", columns)
     facts = plant_facts(plant, until, window_ms)
     parquet.write_rows(folder / "oee_facts.parquet", OeeFact, facts)
-    click.echo(f"truth     {len(facts):,} OEE facts, {len(rows):,} planted anomalies in {folder}")
+    return len(facts)
 
 
 def stop_signal() -> Event:
@@ -252,29 +268,6 @@ def stop_signal() -> Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     return stop
-
-
-class Progress:
-    """One line on a terminal: how far the history has come."""
-
-    def __init__(self, first: int, end: int) -> None:
-        import sys
-        import time
-
-        self._first, self._end = first, end
-        self._clock = time.monotonic
-        self._last = self._clock()
-        self._terminal = sys.stderr.isatty()
-
-    def show(self, at: int) -> None:
-        if self._terminal and self._clock() - self._last > 0.3:
-            self._last = self._clock()
-            share = (at - self._first) / max(1, self._end - self._first)
-            click.echo(f"\r{share:5.0%} sent, up to {iso(at)} ", nl=False, err=True)
-
-    def clear(self) -> None:
-        if self._terminal:
-            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
 
 
 def iso(at: int) -> str:

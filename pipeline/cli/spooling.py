@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from pipeline.codec import Codec
     from pipeline.producer import TelemetryProducer
@@ -25,9 +23,10 @@ def producer_of(
     return open_producer(values, codec, journal, give_up)
 
 
-def echo_spool(producer: TelemetryProducer) -> None:
-    """Prints what an earlier process had left in the spool, if it had."""
+def spool_lines(producer: TelemetryProducer) -> list[str]:
+    """What an earlier process had left in the spool, if it had."""
     from pipeline.spooled import SpooledProducer
 
     if isinstance(producer, SpooledProducer) and producer.spool.left_over:
-        click.echo(f"spool     {producer.earlier:>12,} records that an earlier producer had left, sent first")
+        return [f"spool     {producer.earlier:>12,} records that an earlier producer had left, sent first"]
+    return []

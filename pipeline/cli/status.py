@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import columns
 
 
 @click.command(epilog="Example: openoee status --json | python3 -m json.tool")
@@ -51,7 +52,5 @@ def command(as_json: bool, **flags: Any) -> None:
 
 def table(rows: list[tuple[Any, ...]]) -> None:
     """Print rows in columns; the first row is the head."""
-    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)

@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import answer, json_option
 
 
 @click.command(epilog="Example: openoee stop")
+@json_option
 @settings.options("home")
-def command(**flags: Any) -> None:
+def command(as_json: bool, **flags: Any) -> None:
     """End the plant, the workers, the sink, the registry, the store and Kafka of this home; data survive.
 
     Each gets 10 seconds to end by itself.
@@ -20,4 +22,5 @@ def command(**flags: Any) -> None:
 
     stack = Stack(settings.load(flags))
     ended = stack.stop()
-    click.echo(f"stopped {', '.join(ended)}" if ended else f"nothing runs in {stack.home}")
+    said = f"stopped {', '.join(ended)}" if ended else f"nothing runs in {stack.home}"
+    answer({"home": str(stack.home), "stopped": ended}, [said], as_json)

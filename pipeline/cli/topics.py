@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pipeline import settings
+from pipeline.cli.answer import columns
 
 
 @click.command(epilog="Example: openoee topics --create --kafka 127.0.0.1:9092 --partitions 8")
@@ -45,9 +46,8 @@ def command(action: str, as_json: bool, **flags: Any) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(rows[0], row, strict=True)) for row in rows[1:]], indent=1))
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(rows):
+        click.echo(line)
 
 
 def _days(milliseconds: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.cli.answer import Progress, answer, json_option
 from pipeline.settings import Settings, load, options
 
 if TYPE_CHECKING:
@@ -30,10 +31,12 @@ HERE = "the store of the settings"
     help="Write the cases into the store and ask its SQL views; URL as everywhere  [OPENOEE_STORE].",
 )  # fmt: skip
 @click.option("--keep", is_flag=True, help="With --store: leave the rows there, under sites of their own.")
+@json_option
 @options("store_user", "store_password_file", "database", "home")
 def command(
-    files: Sequence[Path], pattern: str, listed: bool, verbose: bool, store: str | None, keep: bool, **given: Any
-) -> None:
+    files: Sequence[Path], pattern: str, listed: bool, verbose: bool, store: str | None, keep: bool, as_json: bool,
+    **given: Any,
+) -> None:  # fmt: skip
     """Run worked OEE cases and print where figures differ: those of FILES, or the suite that comes with openoee.
 
     The exit code is 0 when every case passes, 1 otherwise. The format of the files is in docs/oee-cases.md.
@@ -45,50 +48,70 @@ def command(
         files, store = (Path(store), *files), HERE
     chosen = [read(path).only(pattern) for path in files or suite()]
     if listed:
-        for file in chosen:
-            for case in file.cases:
-                click.echo(f"{case['id']}  {file.theme}  {case['source']}")
+        cases = [{"case": case["id"], "theme": file.theme, "source": case["source"]}
+                 for file in chosen for case in file.cases]  # fmt: skip
+        answer(cases, [f"{one['case']}  {one['theme']}  {one['source']}" for one in cases], as_json)
         return
     began = time.monotonic()
-    totals = [0, 0, 0]
     settings = load({**given, "store": None if store == HERE else store}) if store else None
-    for file, results in _run(chosen, settings, keep):
-        counts = _show(file, results, verbose)
-        totals = [one + other for one, other in zip(totals, counts, strict=True)]
+    lines, totals, told = list[str](), [0, 0, 0], list[dict[str, Any]]()
+    with Progress("cases", sum(len(file.cases) for file in chosen) if settings is None else None, as_json) as progress:
+        for file, results in _run(chosen, settings, keep, progress):
+            counts = _counts(results)
+            lines += _lines(file, results, verbose)
+            totals = [one + other for one, other in zip(totals, counts, strict=True)]
+            told += [_document(file, result) for result in results]
     if len(chosen) != 1:
-        click.echo(f"{_counted(*totals)} in {len(chosen)} files, {time.monotonic() - began:.1f} s")
+        lines.append(f"{_counted(*totals)} in {len(chosen)} files, {time.monotonic() - began:.1f} s")
+    counted = dict(zip(("passed", "failed", "unverified"), totals, strict=True))
+    answer({**counted, "cases": told}, lines, as_json)
     if totals[1] or not totals[0]:
         raise SystemExit(1)
 
 
 def _run(
-    files: Sequence[CaseFile], settings: Settings | None, keep: bool
+    files: Sequence[CaseFile], settings: Settings | None, keep: bool, progress: Progress
 ) -> Iterator[tuple[CaseFile, Sequence[Result]]]:
     from pipeline import verify, verify_store
 
-    if settings is None:
-        yield from ((file, list(verify.verify(file))) for file in files)
-    else:
-        yield from zip(files, verify_store.verify(files, settings, keep, click.echo), strict=True)
+    if settings is not None:
+        results = verify_store.verify(files, settings, keep, lambda line: click.echo(line, err=True))
+        yield from zip(files, results, strict=True)
+        return
+    done = 0
+    for file in files:
+        progress(file.path.name, done)
+        yield file, list(verify.verify(file))
+        done += len(file.cases)
 
 
-def _show(file: CaseFile, results: Sequence[Result], verbose: bool) -> tuple[int, int, int]:
-    """Print what there is to say of a file; returns how many cases passed, failed, and could not be asked in full."""
-    for result in results:
-        for difference in result.differences:
-            click.echo(f"FAIL  {difference}")
-        for window in result.unverified:
-            click.echo(f"UNVERIFIED  {result.case}, {window}")
-        if verbose and result.passed:
-            click.echo(f"ok    {result.case}")
-    counts = (
+def _counts(results: Sequence[Result]) -> tuple[int, int, int]:
+    """How many cases passed, failed, and could not be asked in full."""
+    return (
         sum(result.passed for result in results),
         sum(bool(result.differences) for result in results),
         sum(bool(result.unverified) and not result.differences for result in results),
     )
-    if results:
-        click.echo(f"{file.path.name}: {_counted(*counts)}")
-    return counts
+
+
+def _lines(file: CaseFile, results: Sequence[Result], verbose: bool) -> list[str]:
+    """What there is to say of a file."""
+    lines = []
+    for result in results:
+        lines += [f"FAIL  {difference}" for difference in result.differences]
+        lines += [f"UNVERIFIED  {result.case}, {window}" for window in result.unverified]
+        if verbose and result.passed:
+            lines.append(f"ok    {result.case}")
+    return [*lines, f"{file.path.name}: {_counted(*_counts(results))}"] if results else lines
+
+
+def _document(file: CaseFile, result: Result) -> dict[str, Any]:
+    differences = [
+        {"where": one.where, "column": one.column, "expected": one.expected, "got": one.got}
+        for one in result.differences
+    ]
+    return {"case": result.case, "file": file.path.name, "passed": result.passed, "differences": differences,
+            "unverified": result.unverified}  # fmt: skip
 
 
 def _counted(passed: int, failed: int, unverified: int) -> str:

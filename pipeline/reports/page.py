@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from pipeline.report import Report, Row, plain
+from pipeline.planted import Found, Row
+from pipeline.report import Report, plain
 from pipeline.reports import svg
 
 STYLE = """
@@ -44,6 +45,9 @@ def as_html(report: Report) -> str:
         [(row["state"], row["reason_name"], row["loss"], row["minutes"], _percent(row["share"]), row["stops"],
           row["longest_min"], row["longest_machine"]) for row in report.losses],
     ))  # fmt: skip
+    body += _incidents(report)
+    if report.found is not None:
+        body += _planted(report.found)
     body += [f"<h2>Anomalies: {len(report.anomalies)} flags</h2>", _table(
         ("first", "machine", "signal", "kind", "score", "what"),
         [(plain(row["first"]), row["machine"], row["signal"], row["kind"], row["score"], row["message"])
@@ -55,6 +59,31 @@ def as_html(report: Report) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
     )
+
+
+def _incidents(report: Report) -> list[str]:
+    return [f"<h2>Incidents: {len(report.incidents)} of {len(report.anomalies)} flags</h2>", _table(
+        ("severity", "state", "since", "machine", "signals", "minutes", "lost min", "lost parts", "what"),
+        [(row["severity"], row["status"], plain(row["first"]), row["machine"], ", ".join(row["signals"]),
+          row["minutes"], row["lost_minutes"], row["lost_parts"], row["message"]) for row in report.incidents[:50]],
+    )]  # fmt: skip
+
+
+def _planted(found: Found) -> list[str]:
+    """What a simulator put in, and the incidents about nothing of it."""
+    said = [f"<h2>Put in by the simulator</h2>{''.join(f'<p>{escape(text)}</p>' for text in found.sentences())}"]
+    said.append(_table(
+        ("at", "machine", "signal", "kind", "what the simulator did", "incident"),
+        [(plain(row["first"]), row["machine"], row["signal"], row["kind"], row["what"], row["incident"] or "MISSED")
+         for row in found.planted],
+    ))  # fmt: skip
+    if found.unfounded:
+        said += ["<p>About nothing that was put in:</p>", _table(
+            ("since", "machine", "signals", "kinds", "severity", "what"),
+            [(plain(row["first"]), row["machine"], ", ".join(row["signals"]), ", ".join(row["kinds"]), row["severity"],
+              row["message"]) for row in found.unfounded],
+        )]  # fmt: skip
+    return said
 
 
 def _machine(name: str, row: Row) -> tuple[Any, ...]:

@@ -7,7 +7,8 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.report import Report, Row, plain
+from pipeline.planted import Row
+from pipeline.report import Report, plain
 
 COLUMNS = ("site", "start", "end", "section", "subject", "detail", "figure", "value")
 
@@ -38,6 +39,10 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str, str, Any]]:
             yield "downtime", row["state"], detail, figure, row[figure]
     for row in report.anomalies:
         yield "anomaly", row["machine"], row["signal"], row["kind"], row["first"]
+    for row in report.incidents:
+        yield "incident", row["machine"], row["id"], row["severity"], row["first"]
+    for row in report.found.planted if report.found else ():
+        yield "planted", row["machine"], row["signal"], row["kind"], row["incident"]
 
 
 def _figures(section: str, row: Row, key: str) -> Iterator[tuple[str, str, str, str, Any]]:

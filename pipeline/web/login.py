@@ -26,7 +26,6 @@ from pipeline.web.people import People, matches
 from pipeline.web.sessions import Session, Sessions, Throttle
 
 STATIC = Path(__file__).parent / "static"
-COOKIE = "openoee_session"
 MOST_FORM = 8192
 MOST_BASIC = 256
 WRONG = "This name and password do not belong together."
@@ -53,7 +52,9 @@ class Login:
 
     def __init__(self, settings: Settings) -> None:
         self.people = People(settings.people_file)
-        self.sessions = Sessions(self.people, 3600 * settings.float("web_session_h"))
+        self.cookie = f"openoee_{settings.int('web_port')}"  # browsers do not tell ports apart
+        kept = settings.home / "secrets" / f"web_sessions_{settings.int('web_port')}"
+        self.sessions = Sessions(self.people, 3600 * settings.float("web_session_h"), kept)
         self._throttle = Throttle()
         self._one = asyncio.Semaphore(1)  # a hash takes 32 MB and a core
         self._key = os.urandom(32)
@@ -61,7 +62,7 @@ class Login:
 
     def by_cookie(self, request: Request) -> Session | None:
         """The session of the request's cookie, while it lasts."""
-        return self.sessions.of(request.cookies.get(COOKIE, ""))
+        return self.sessions.of(request.cookies.get(self.cookie, ""))
 
     async def by_basic(self, request: Request) -> Session | None:
         """Who sends name and password along (HTTP Basic), if they are right. Raises TooMany."""
@@ -74,7 +75,7 @@ class Login:
             return known
         found = await self.attempt(request, *pair)
         if found is not None:
-            known = self._basic[seen] = Session(pair[0], found, float("inf"))
+            known = self._basic[seen] = self.sessions.once(pair[0], found)
             while len(self._basic) > MOST_BASIC:
                 self._basic.popitem(last=False)
             return known
@@ -122,10 +123,10 @@ def routes(app: FastAPI, login: Login | None) -> None:
             return _page(way, str(error), 503)
         if known is None:
             return _page(way, WRONG, 401)
-        login.sessions.end(request.cookies.get(COOKIE, ""))
+        login.sessions.end(request.cookies.get(login.cookie, ""))
         answer = RedirectResponse(_way(way), 303)
         answer.set_cookie(
-            COOKIE, login.sessions.begin(name, known), max_age=round(login.sessions.length_s),
+            login.cookie, login.sessions.begin(name, known), max_age=round(login.sessions.length_s),
             httponly=True, samesite="strict", secure=request.url.scheme == "https",
         )  # fmt: skip
         return answer
@@ -135,8 +136,8 @@ def routes(app: FastAPI, login: Login | None) -> None:
         answer = RedirectResponse("/login", 303)
         if login is not None:
             logger.info("logout: %r", author(request))
-            login.sessions.end(request.cookies.get(COOKIE, ""))
-            answer.delete_cookie(COOKIE)
+            login.sessions.end(request.cookies.get(login.cookie, ""))
+            answer.delete_cookie(login.cookie)
         return answer
 
     @app.get("/api/me", summary="Who is logged in; null where nobody has to be")

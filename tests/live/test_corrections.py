@@ -94,6 +94,7 @@ def test_a_state_is_corrected_shown_and_taken_back(line: tuple[Store, Settings])
     ident = re.search(r"\((lyon-L1-saw/[0-9a-f]{8})\)", said)
     assert ident is not None
     assert "restated in the store" in said
+    assert "on the site's clock, Europe/Berlin: 2026-03-02 10:10:00 to 10:30:00" in said
     until(lambda: int(str(hour(store, "aust_ms")["aust_ms"])) >= 20 * MINUTE)
     after = hour(store, "apt_ms, aust_ms, pbt_ms, oee")
     assert int(str(before["aust_ms"])) < 20 * MINUTE

@@ -55,10 +55,42 @@ def test_twice_in_a_row_each_with_figures_of_its_own(shell: Shell) -> None:
         ]
         assert len(tiles) == 12
         assert any(not tile["stale"] for tile in tiles)
+        assert "The simulator planted no anomaly" in done.stdout  # none in a plant's first hour
+        page = shell.placed.home / "demo" / site / "report.html"
+        assert "Put in by the simulator" in page.read_text()
+        assert str(page) in done.stdout
     running = shell.run("status").stdout
     assert all(f"{name} " in running for name in ("kafka", "store", "plant", "board", "sink", "worker-1", "worker-2"))
     assert shell.run("stop").returncode == 0
     assert shell.run("status").returncode == 1
+
+
+def test_programs_get_one_document_and_the_truth_can_be_held_against_the_store_again(shell: Shell) -> None:
+    done = shell.run("demo", "--hours", "4", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert told["held_against_truth"]["differences"] == 0
+    assert told["held_against_truth"]["rows"] > 1000
+    assert told["total"]["total"] == sum(row["total"] for row in told["machines"])
+    planted = told["found"]["planted"]
+    ids = {row["id"] for row in told["incidents"]}
+    assert planted
+    assert {row["incident"] for row in planted} <= ids | {None}
+    again = json.loads(shell.run("report", "--site", told["site"], "--truth", told["folder"], "--json").stdout)
+    assert [(row["machine"], row["first"], row["what"]) for row in again["found"]["planted"]] == [
+        (row["machine"], row["first"], row["what"]) for row in planted
+    ]
+    assert again["end"] == told["end"]
+    one = next(row for row in again["incidents"])
+    story = json.loads(shell.run("incidents", "show", one["id"], "--json").stdout)
+    assert story["incident"]["id"] == one["id"]
+    assert len(story["flags"]) == story["incident"]["flags"]
+    said = shell.run("incidents", "show", one["id"]).stdout
+    assert said.startswith(f"{one['id']}: {one['severity']}, ")
+    stops = json.loads(shell.run("query", "stops", "--site", told["site"], "--limit", "3", "--json").stdout)
+    assert [row["minutes"] for row in stops] == sorted((row["minutes"] for row in stops), reverse=True)
+    assert shell.run("incidents", "show", "nobody/1").returncode == 2
+    assert json.loads(shell.run("stop", "--json").stdout)["stopped"]
 
 
 def test_without_java_it_says_so_first_and_last_and_goes_on_without_a_free_port(shell: Shell, tmp_path: Path) -> None:

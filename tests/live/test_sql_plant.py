@@ -18,6 +18,7 @@ from pipeline.core.model import Anomaly, Control, Correction
 from pipeline.core.plant import Plant
 from pipeline.errors import UsageError
 from pipeline.factory import Factory, controls, dump
+from pipeline.planted import Planted
 from pipeline.settings import Settings
 from pipeline.store.client import Store
 from pipeline.store.migrate import migrate, migrations
@@ -156,11 +157,12 @@ def test_a_reason_given_afterwards_has_its_name_and_big_loss(plant: tuple[Store,
 
 def test_report(plant: tuple[Store, Settings]) -> None:
     store, _ = plant
-    planted = [report.Planted("lyon-L1-saw", "nothing", "spike", T0, T0)]
+    planted = [Planted("lyon-L1-saw", "nothing", "spike", T0, T0)]
     found = report.gather(store, "", T0, T0 + 2 * HOUR, planted)
     assert (found.site, len(found.machines), len(found.lines)) == ("lyon", 12, 2)
     assert found.found is not None
-    assert (found.found.planted, found.found.found, found.found.other_flags) == (1, 0, len(found.anomalies))
+    assert [row["incident"] for row in found.found.planted] == [None]
+    assert len(found.found.unfounded) == found.found.incidents == len(found.incidents)
     assert found.rows["telemetry"] > 100_000
     assert '"oee"' in report.as_json(found)
     with pytest.raises(UsageError, match="knows nothing of site 'paris'; sites: lyon"):

@@ -255,3 +255,33 @@ def test_who_may_no_longer_look_is_led_to_the_login(browser: Browser, settings: 
         expect(page.locator("li").first).to_be_visible(timeout=30_000)
         people.remove("ann")
         expect(page).to_have_title("Log in", timeout=30_000)
+
+
+def test_what_is_said_is_kept_until_it_is_taken(browser: Browser, settings: Settings) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with served(settings, OPENOEE_KAFKA=nobody) as address, looking(browser, address, "dark", "status of 503") as page:
+        open_page(page, "/incidents")
+        page.get_by_role("button", name="Mute").first.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_be_visible()
+        assert barriers(page) == []
+        page.emulate_media(color_scheme="light")
+        assert barriers(page) == []
+        for field in dialog.locator("input:visible").all():
+            if not field.input_value():
+                field.fill("known")
+        dialog.get_by_role("button", name="Send").press("Enter")
+        expect(dialog.get_by_role("alert")).to_contain_text("Not sent: Kafka", timeout=60_000)
+        assert dialog.get_by_label("Your name").input_value() == "known"
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        assert focused(page) == "Mute"
+
+
+def test_the_interface_explains_itself_without_the_internet(browser: Browser, address: str) -> None:
+    with looking(browser, address) as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto("/api/docs")
+        expect(page.locator(".opblock").first).to_be_visible(timeout=30_000)
+        assert [url for url in asked if not url.startswith((address, "data:"))] == []
