@@ -8,12 +8,12 @@ Admitted for a fault is what is meant by it, and nothing else:
   least 20 readings of the signal in the fault and the machine running half of its time (a spike: two minutes around).
 - `sigma` is the larger of 1.4826 MAD and the central 95 % / 3.92 of the healthy readings in the same state and product,
   but a reading of 0 of a temperature, which this control gives for a moment every now and then.
-- not where the healthy signal does the same in the month. Rare: less than 0.2 % of the readings in its context are as
-  far out on that side as a spike, less than 2 % of the healthy means (spreads) of so many minutes as far from the usual
-  as the fault's; silence of a signal that within 12 h kept no such silence while the machine ran. Never: not one
-  reading in the month is, no mean is, no silence was as long.
+- not where the healthy signal does the same: a spike only where less than 0.2 % of the readings in its context are as
+  far out on that side, an offset, drift or noise only where less than 2 % of the healthy means (spreads) of so many
+  minutes are as far from the usual as the fault's; silence only of a signal that within 12 h kept no such silence while
+  the machine ran.
 
-In one pass through the logs faults are at least 90 minutes apart, those of one signal 5 days: what was told lately is
+In one pass through the logs faults are at least 90 minutes apart, those of one signal 3 days: what was told lately is
 no news, and detectors learn from it.
 """
 
@@ -33,7 +33,7 @@ MEASURED = (
     "spindle2_speed", "spindle_temperature", "spindle2_temperature",
 )  # fmt: skip
 LENGTH = {"spike": 0, "offset": 10, "drift": 120, "stuck": 30, "noise": 20, "dropout": 15}  # minutes
-APART, SAME_APART = 90 * MINUTE, 5 * 24 * HOUR  # of one machine, of one signal
+APART, SAME_APART = 90 * MINUTE, 3 * 24 * HOUR  # of one machine, of one signal
 RARE = {"spike": 0.002, "offset": 0.02, "drift": 0.02, "noise": 0.02}  # share of the healthy that may be as far out
 Floats = NDArray[np.float64]
 
@@ -91,8 +91,8 @@ def usual(name: str, x: Floats) -> tuple[float, float]:
     return middle, max(1.4826 * float(np.median(np.abs(x - middle))), float(high - low) / 3.92)
 
 
-def choose(made: Healthy, kind: str, rng: np.random.Generator, count: int, never: bool = False) -> list[Fault]:
-    """Faults at random places that are admitted, on signals in turn; `never`: by the stricter rule."""
+def choose(made: Healthy, kind: str, rng: np.random.Generator, count: int) -> list[Fault]:
+    """Faults at random places that are admitted, on signals in turn as far as they go."""
     found: list[Fault] = []
     names = [name for name in MEASURED if name in made.tracks]
     for turn in range(400 * count):
@@ -105,7 +105,7 @@ def choose(made: Healthy, kind: str, rng: np.random.Generator, count: int, never
         last = first + LENGTH[kind] * MINUTE
         if any(name == one.signal and first - APART < one.last and last + APART > one.first for one in found):
             continue
-        fault = admitted(made, name, kind, first, last, sign, never)
+        fault = admitted(made, name, kind, first, last, sign)
         if fault is not None:
             found.append(fault)
     return sorted(found, key=lambda one: one.first)
@@ -129,7 +129,7 @@ def _apart(fault: Fault, other: Fault) -> bool:
     return fault.first - apart >= other.last or other.first - apart >= fault.last
 
 
-def admitted(made: Healthy, name: str, kind: str, first: int, last: int, sign: float, never: bool) -> Fault | None:
+def admitted(made: Healthy, name: str, kind: str, first: int, last: int, sign: float) -> Fault | None:
     track = made.tracks[name]
     place = int(np.searchsorted(track.at, first))
     context = int(track.context[place])
@@ -146,23 +146,22 @@ def admitted(made: Healthy, name: str, kind: str, first: int, last: int, sign: f
         return None
     middle, sigma = usual(name, track.x[here])
     size = sign * sigma * (6.0 if kind == "spike" else 3.0)
-    share = 0.0 if never else RARE.get(kind, 0.0)
-    if sigma == 0.0 or _does_so_itself(made, track, kind, place, here, first, last, middle, size, share, never):
+    if sigma == 0.0 or _does_so_itself(made, track, kind, place, here, first, last, middle, size):
         return None
     return Fault(name, kind, first, last, size, middle)
 
 
 def _does_so_itself(
     made: Healthy, track: Track, kind: str, place: int, here: NDArray[np.bool_], first: int, last: int, middle: float,
-    size: float, share: float, never: bool,
+    size: float,
 ) -> bool:  # fmt: skip
     """Whether the healthy signal looks like the fault, so that nobody could tell."""
     x, sign = track.x[here], np.sign(size)
     if kind == "spike":
         put = track.x[place] + size
-        return bool((sign * (x - put) >= 0).mean() > share)
+        return bool((sign * (x - put) >= 0).mean() > RARE[kind])
     if kind in ("stuck", "dropout"):
-        near = track.at if never else track.at[np.abs(track.at - first) < 12 * HOUR]
+        near = track.at[np.abs(track.at - first) < 12 * HOUR]
         pauses = np.diff(made.ran(near))
         inside = made.ran(last) - made.ran(first)
         return bool(len(pauses) < 50 or pauses.max() > inside)
@@ -173,10 +172,10 @@ def _does_so_itself(
     part = track.x[window][track.context[window] == track.context[place]]
     if kind == "noise":
         spreads, put = _means(np.abs(x - middle), count), 3.0 * np.abs(part - middle).mean()
-        return bool((spreads >= put).mean() > share)
+        return bool((spreads >= put).mean() > RARE[kind])
     tail = part[-(len(part) // 2) :] if kind == "drift" else part
     moved = tail.mean() + size * (0.75 if kind == "drift" else 1.0)
-    return bool((sign * (_means(x, count) - moved) >= 0).mean() > share)
+    return bool((sign * (_means(x, count) - moved) >= 0).mean() > RARE[kind])
 
 
 def _means(x: Floats, count: int) -> Floats:

@@ -168,9 +168,9 @@ class Score:
         )
 
 
-def measure(made: Healthy, kind: str, tier: str, never: bool = False, seed: int = 0) -> Score:
+def measure(made: Healthy, kind: str, tier: str, seed: int = 0) -> Score:
     """Faults of one kind found, and false incidents: of all passes, each once, as the month is one and the same."""
-    faults = choose(made, kind, np.random.default_rng([seed, len(kind), ord(kind[1])]), FAULTS, never)
+    faults = choose(made, kind, np.random.default_rng([seed, len(kind), ord(kind[1])]), FAULTS)
     tally, false = Score(put=len(faults)), set()
     for some in passes(faults):
         found = flags(made, put(made.calls, some), tier)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pipeline.cli.answer import Progress, answer
 from pipeline.settings import load, options
 
 EXAMPLE = "Example:  openoee export --from 2026-03-02 --to 2026-03-16 --site lyon --out data/"
@@ -38,8 +39,6 @@ def command(
 
     Columns, units and what counts as known: docs/export.md, and the metadata of the Parquet files.
     """
-    import json
-    import sys
     from contextlib import closing
     from dataclasses import asdict
     from datetime import UTC, datetime
@@ -67,20 +66,19 @@ def command(
         backfilled,
     )  # fmt: skip
 
-    def tell(done: int, of: int) -> None:
-        if sys.stderr.isatty() and not as_json:
-            click.echo(f"\r{done:,} of {of:,} machine-days ", nl=done == of, err=True)
-
     both = features == labels
-    with closing(Store(settings)) as store:
+    with closing(Store(settings)) as store, Progress("exporting", 1.0, as_json) as progress:
         migrate.check(store)
-        found = export(store, plan, folder, features or both, labels or both, tell)
-    if as_json:
-        click.echo(json.dumps({**asdict(found), "folder": str(folder)}, ensure_ascii=False, indent=1))
-        return
+        found = export(
+            store, plan, folder, features or both, labels or both,
+            lambda done, of: progress(f"{done:,} of {of:,} machine-days", done / max(1, of)),
+        )  # fmt: skip
     rows = sum(found.rows.values())
     said = ", ".join(f"{name} {count:,}" for name, count in found.rows.items())
-    click.echo(f"{rows:,} windows of {len(found.machines):,} machines in {folder}: {said}")
-    click.echo(f"{found.as_known:,} of them as they were known; the others may lack what came late or has no history")
+    lines = [
+        f"{rows:,} windows of {len(found.machines):,} machines in {folder}: {said}",
+        f"{found.as_known:,} of them as they were known; the others may lack what came late or has no history",
+    ]
     if not rows:
-        click.echo("Nothing was known in time. Were these data loaded afterwards? See --backfilled.")
+        lines.append("Nothing was known in time. Were these data loaded afterwards? See --backfilled.")
+    answer({**asdict(found), "folder": str(folder)}, lines, as_json)

@@ -53,7 +53,7 @@ document.getElementById("say-form").addEventListener("submit", async (event) => 
     dialog.close();
   } catch (error) {
     const away = error instanceof TypeError; // fetch itself: nobody answers
-    at("wrong").textContent = `Not sent: ${away ? "the board's server does not answer" : error.message}`;
+    at("wrong").textContent = `It did not work: ${away ? "the board's server does not answer" : error.message}`;
   }
   at("send").disabled = false;
 });
