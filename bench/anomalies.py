@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import anomaly_nab, anomaly_nist
+from bench import anomaly_faults, anomaly_nab, anomaly_nist
 from pipeline import replay
 from pipeline.core.detectors import MachineDetectors
 from pipeline.core.engine import EngineSettings
@@ -190,7 +190,7 @@ def nist() -> None:
         found = anomaly_nist.flags(made, made.calls, tier)
         groups = anomaly_nist.incidents(found)
         print(f"NIST {anomaly_nist.MACHINE}, {tier}, the log as it is: {len(found)} flags, {len(groups)} incidents")
-        for kind in anomaly_nist.LENGTH:
+        for kind in anomaly_faults.LENGTH:
             print(f"  {kind}: {anomaly_nist.measure(made, kind, tier)}", flush=True)
 
 
