@@ -97,8 +97,9 @@ def check_limits(f: Floats, config: Floats, x: float, at: float) -> None:
 
 @compiled
 def check_flatline(
-    f: Floats, c: Floats, g: Floats, config: Floats, p: Floats, x: float, at: float, live: bool, entered: bool
-) -> None:
+    f: Floats, c: Floats, g: Floats, config: Floats, p: Floats, x: float, at: float, live: bool, runs: bool,
+    entered: bool,
+) -> None:  # fmt: skip
     """A sensor that stopped moving: longer than configured, or against how often it repeats itself in this context."""
     if x != f[lay.X] or not live:
         if f[lay.FLAT_FLAG + lay.KIND] == lay.NONE:
@@ -111,7 +112,8 @@ def check_flatline(
         f[lay.HOLD_FIRST], f[lay.HOLD], f[lay.EVIDENCE] = at, 0.0, 0.0
         return
     f[lay.HOLD] += 1.0
-    if f[lay.COUNT] >= p[lay.WARM_ALL] and c[lay.SEEN] >= p[lay.WARM_SAMPLES]:
+    tells = runs or f[lay.UNEVEN] <= p[lay.BY_HAND_FROM]  # what is sent on change has no reason to move while it stands
+    if f[lay.COUNT] >= p[lay.WARM_ALL] and c[lay.SEEN] >= p[lay.WARM_SAMPLES] and tells:
         f[lay.EVIDENCE] -= math.log(c[lay.REPEATS])
     held = at - f[lay.HOLD_FIRST]
     limit = config[lay.C_FLATLINE]

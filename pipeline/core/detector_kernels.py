@@ -152,7 +152,8 @@ def learned(
     stuck = f[lay.EVIDENCE] > 10.0  # a sensor that stopped is neither judged nor learned
     clear = f[lay.LAG_ERROR] < 0.6 * f[lay.PLAIN_ERROR] or f[lay.PLAIN_ERROR] < 0.6 * f[lay.LAG_ERROR]
     known = lag_known or (clear and f[lay.COMPARED] >= p[lay.WARM_ALL]) or models.compared(f, p)
-    if c[lay.SEEN] >= p[lay.WARM_SAMPLES] and scale > 0.0 and known and not fresh and not stuck:
+    by_hand = not wears and f[lay.UNEVEN] > p[lay.BY_HAND_FROM]  # on change, of a machine that stands: people move it
+    if c[lay.SEEN] >= p[lay.WARM_SAMPLES] and scale > 0.0 and known and not fresh and not stuck and not by_hand:
         z = clipped((x - level) / scale, 100.0)
         near = abs(x - f[lay.LOCAL]) / max(c[lay.SPREAD], quantum, 1e-3 * scale)
         follow(f, clipped(z, p[lay.MEAN_CLIP]), max(p[lay.FAST_SAMPLES], p[lay.FAST_MS] / step),
@@ -214,7 +215,7 @@ def sample(
     c = f[o : o + lay.CONTEXT_FIELDS]
     g = lay.LAGS_FROM + base * lay.LAG_FIELDS
     flags.check_limits(f, config, x, at)
-    flags.check_flatline(f, c, f[g : g + lay.LAG_FIELDS], config, p, x, at, live, entered)
+    flags.check_flatline(f, c, f[g : g + lay.LAG_FIELDS], config, p, x, at, live, wears, entered)
     score = math.nan
     if config[lay.C_LEARN] > 0.0:
         score, n = learned(f, c, f[g : g + lay.LAG_FIELDS], p, x, at, base, entered, wears, row, reports, n)

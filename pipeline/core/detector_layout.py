@@ -102,6 +102,7 @@ PARAMETERS = {
     "carry_first": 4.0,  # the same of a signal that did not come back to a product yet, in scales
     "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
     "uneven_from": 0.45,  # share by which times between readings differ, from which it reports on change
+    "by_hand_from": 0.15,  # the same share, from which nothing is judged while the machine stands
     "beyond_mean": 1.2,  # the same for means and swings
     "beyond_jump": 1.2,  # ... and for what differs from the last few samples
     "wild": 0.5,  # share by which what was too far moves the furthest that is known
@@ -118,7 +119,7 @@ NAMES = tuple(PARAMETERS)
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
     PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, ANEW_MS, CATCH_UP_MS, CARRY_SHARE,
-    CARRY_KEPT, CARRY_FIRST, BEYOND, UNEVEN_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
+    CARRY_KEPT, CARRY_FIRST, BEYOND, UNEVEN_FROM, BY_HAND_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
     FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e100  # a number beyond it is none

@@ -51,9 +51,10 @@ def said(seed: int) -> list[Frame | Control]:
         at = T0 + 1000 * np.arange(k, min(k + n, SECONDS), dtype=np.int64)
         frame = Frame("m", "plc", T0, len(found), int(at[-1]))
         frame.signals = [SignalBlock(at, [NAMES[j] for j in names], values[names, k : k + len(at)])]
-        if chance.random() < 0.01:
-            frame.states = [StateChange(int(at[0]), chance.choice(("running", "idle", "fault", "running")))]
-            frame.contexts = [Context(int(at[0]), chance.choice("AB"), None)]
+        if not k or chance.random() < 0.01:
+            state = chance.choice(("running", "idle", "fault", "running")) if k else "running"
+            frame.states = [StateChange(int(at[0]), state)]
+            frame.contexts = [Context(int(at[0]), chance.choice("AAAAB"), None)]
         found.append((k + (chance.choice((10, 45, 80, 200)) if chance.random() < 0.05 else 0), frame))
         if chance.random() < 0.005:
             found.append((k, _told(chance, T0 + 1000 * k)))
