@@ -30,9 +30,9 @@ FROM
 ) AS t LEFT JOIN reason_tree AS r ON r.site = t.site AND r.code = t.reason"""
 SHIFTS = """
 SELECT machine, shift, oee, a, p, q, coverage, oee_null, good, reject, pbt_ms, total, ideal_total_us
-FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')},
+FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR,
             end = {now:DateTime64(3, 'UTC')})
-WHERE shift != '' AND ({site:String} = '' OR site = {site:String})
+WHERE shift != '' AND last > {back:DateTime64(3, 'UTC')} AND ({site:String} = '' OR site = {site:String})
 ORDER BY last DESC LIMIT 1 BY machine"""
 INCIDENTS = """
 SELECT machine, id, first, last, severity, flags, signals, muted, acknowledged, acknowledged_by, note, message

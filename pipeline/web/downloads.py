@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 from fastapi import Query, Response
@@ -88,10 +89,19 @@ def _column(name: str, cells: list[Any]) -> pa.Array:
     return pa.array(cells)
 
 
+def _harmless(table: pa.Table) -> pa.Table:
+    """Texts that a spreadsheet would take for formulas get an apostrophe before them: anybody may have sent them."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            cells = pc.replace_substring_regex(table.column(place), "^([=+@\\t\\r-])", "'\\1")
+            table = table.set_column(place, field, cells)
+    return table
+
+
 def _written(table: pa.Table, kind: str) -> bytes:
     out = io.BytesIO()
     if kind == "csv":
-        pyarrow.csv.write_csv(table, out)
+        pyarrow.csv.write_csv(_harmless(table), out)
     else:
         pyarrow.parquet.write_table(table, out, compression="zstd")
     return out.getvalue()

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import SettingError
 from pipeline.settings import Settings
-from pipeline.web.login import Login, TooMany
+from pipeline.web.login import UNREADABLE, Login, TooMany, logger
 from pipeline.web.sessions import Session
 
 HEADERS = {
@@ -115,7 +115,7 @@ class Guard:
         own = _is_own(request)
         if request.method not in SAFE and own is False:
             return JSONResponse({"error": "a page of another place may not ask for this"}, 403), None
-        if self._login is None or request.url.path == OPEN:
+        if self._login is None or request.scope["path"] == OPEN:
             return None, None
         try:
             session = self._login.by_cookie(request)
@@ -126,7 +126,8 @@ class Guard:
             wait = {"Retry-After": str(round(error.wait_s) + 1)}
             return JSONResponse({"error": "too many attempts"}, 429, wait), None
         except SettingError as error:
-            return JSONResponse({"error": str(error)}, 503), None
+            logger.error("%s", error)
+            return JSONResponse({"error": UNREADABLE}, 503), None
         if session is not None:
             return None, session
         return _refusal(request), None
@@ -136,14 +137,16 @@ def _refusal(request: Request) -> Response:
     """A page leads to the login. No challenge of HTTP Basic: browsers would ask, and send it wherever they go."""
     if request.method in SAFE and "text/html" in request.headers.get("accept", ""):
         query = f"?{request.url.query}" if request.url.query else ""
-        return RedirectResponse(f"{OPEN}?next={quote(request.url.path + query, safe='')}", 303)
+        return RedirectResponse(f"{OPEN}?next={quote(request.scope['path'] + query, safe='')}", 303)
     error = "log in at /login, or send name and password along (HTTP Basic)"
     return JSONResponse({"error": error}, 401, {"WWW-Authenticate": 'Cookie realm="openoee"'})
 
 
 def _host(request: Request) -> str:
+    """Empty for what is no name: some versions of the framework take a path out of it."""
+    host = request.headers.get("host", "")
     try:
-        return (urlsplit("//" + request.headers.get("host", "")).hostname or "").lower()
+        return "" if set(host) & set("/?#@\\") else (urlsplit("//" + host).hostname or "").lower()
     except ValueError:
         return ""
 
@@ -155,4 +158,7 @@ def _is_own(request: Request) -> bool | None:
         return site in ("same-origin", "none")
     if origin is None:
         return None
-    return urlsplit(origin).netloc == request.headers.get("host")
+    try:
+        return urlsplit(origin).netloc == request.headers.get("host")
+    except ValueError:
+        return False

@@ -45,7 +45,7 @@ def plant(site: str, store: Store, now: datetime) -> Row:
     now = now.astimezone(UTC)
     lines = _lines(store, site, "", now)
     shifts = _by_line(_shifts(store, site, "", lines, now))
-    losses = _by_line(ask(store, WATERFALL, {"site": site, "line": "", "start": now - BACK, "end": now}))
+    losses = _by_line(ask(store, WATERFALL, {"site": site, "line": "", "start": now - 2 * BACK, "end": now}))
     newest = _newest(store, site, "", now)
     for row in lines:
         key = (row["site"], row["line"])
@@ -84,7 +84,7 @@ def line(site: str, name: str, store: Store, now: datetime) -> Row:
     told["windows"] = [
         {**one, "start": one["first"], "until": one["last"]} for one in windows if one["last"] > shift["first"]
     ]
-    told["waterfall"] = _of(ask(store, WATERFALL, {**within, "start": now - BACK, "end": now}), shift)
+    told["waterfall"] = _of(ask(store, WATERFALL, {**within, "start": now - 2 * BACK, "end": now}), shift)
     wanted = {"site": here, "line": name, "start": start.isoformat(), "end": end.isoformat()}
     told["downtime"] = queries.ask(store, "downtime", {**wanted, "limit": str(MOST_CAUSES)}).dicts()
     return told

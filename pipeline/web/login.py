@@ -29,6 +29,7 @@ STATIC = Path(__file__).parent / "static"
 MOST_FORM = 8192
 MOST_BASIC = 256
 WRONG = "This name and password do not belong together."
+UNREADABLE = "The board's list of people cannot be read: its log says why."
 logger = logging.getLogger("openoee.web")
 
 
@@ -120,7 +121,8 @@ def routes(app: FastAPI, login: Login | None) -> None:
         except TooMany as error:
             return _page(way, f"Too many attempts. Wait {math.ceil(error.wait_s / 60)} min.", 429)
         except SettingError as error:
-            return _page(way, str(error), 503)
+            logger.error("%s", error)
+            return _page(way, UNREADABLE, 503)
         if known is None:
             return _page(way, WRONG, 401)
         login.sessions.end(request.cookies.get(login.cookie, ""))

@@ -18,13 +18,13 @@ FROM (SELECT * FROM factory WHERE machine = {machine:String} AND effective <= {n
       ORDER BY effective DESC LIMIT 1)"""
 SHIFT = """
 SELECT shift, period, first, last, oee, a, p, q, coverage, oee_null, good, reject, total, pbt_ms, apt_ms, ideal_total_us
-FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')},
+FROM oee_by(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR,
             end = {now:DateTime64(3, 'UTC')})
-WHERE shift != '' AND machine = {machine:String}
+WHERE shift != '' AND last > {back:DateTime64(3, 'UTC')} AND machine = {machine:String}
 ORDER BY last DESC LIMIT 1 OFFSET {before:UInt8}"""
 WATERFALL = """
 SELECT step, loss, is_total, us, share_of_planned
-FROM waterfall(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')},
+FROM waterfall(level = 'machine', grain = 'shift', profile = '', start = {back:DateTime64(3, 'UTC')} - INTERVAL 26 HOUR,
                end = {now:DateTime64(3, 'UTC')})
 WHERE machine = {machine:String} AND shift = {shift:String} AND period = {period:DateTime64(3, 'UTC')}
 ORDER BY number"""

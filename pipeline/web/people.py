@@ -39,6 +39,8 @@ class People:
         except FileNotFoundError:
             self._seen, self._hashes = (), {}
             return self._hashes
+        except OSError as error:
+            raise SettingError(f"{self.path} cannot be looked at ({error.strerror})") from None
         seen = (now.st_mtime_ns, now.st_size, now.st_ino)
         if seen != self._seen:
             self._hashes = _read(self.path)
