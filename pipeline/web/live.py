@@ -25,7 +25,7 @@ class Live:
     def __init__(self, settings: Settings, read: Callable[[Store, datetime], Row]) -> None:
         self._settings, self._question = settings, read
         self._poll_s = settings.float("web_poll_s")
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._asked = float("-inf")
         self._took = 0.0
         self.told: dict[str, Any] = {}
@@ -33,17 +33,23 @@ class Live:
 
     async def now(self) -> dict[str, Any]:
         """What was read, `at` (UTC ms) when the store answered; else `error`, and `since` when it has been so."""
-        async with self._lock:
-            if time.monotonic() - self._asked >= max(self._poll_s - KEPT_S, SHARE * self._took):
-                began = time.monotonic()
-                try:
-                    found = await asyncio.to_thread(self._read)
-                    self.told = {"at": _ms(), **found}
-                except OpenOeeError as error:
-                    self.told = {"error": str(error), "since": self.told.get("since") or _ms()}
-                self._asked = time.monotonic()
-                self._took = self._asked - began
-            return self.told
+        due = time.monotonic() - self._asked >= max(self._poll_s - KEPT_S, SHARE * self._took)
+        if self._reading is None and due:
+            self._reading = asyncio.create_task(self._look())
+        if self._reading is not None:  # it goes on for the others, and for who comes back, when one who waits leaves
+            await asyncio.shield(self._reading)
+        return self.told
+
+    async def _look(self) -> None:
+        began = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self._read)
+            self.told = {"at": _ms(), **found}
+        except OpenOeeError as error:
+            self.told = {"error": str(error), "since": self.told.get("since") or _ms()}
+        finally:
+            self._asked, self._reading = time.monotonic(), None
+            self._took = self._asked - began
 
     def _read(self) -> Row:
         with closing(Store(self._settings, answer_s=10)) as store:

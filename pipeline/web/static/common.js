@@ -131,12 +131,20 @@ export function listen(address, told, hear) {
     }
     asked.addEventListener("error", () => {
       if (asked.readyState !== EventSource.CLOSED) return;
-      me().catch(() => null).then(() => setTimeout(() => asked === source && connect(), AGAIN_MS));
+      me().catch(() => null).then(() => setTimeout(() => asked === source && !document.hidden && connect(), AGAIN_MS));
     });
   };
-  connect();
+  if (!document.hidden) connect();
+  // A browser opens six connections to one place, so tabs that nobody sees leave theirs to the others.
+  document.addEventListener("visibilitychange", () => {
+    source?.close();
+    if (document.hidden) return;
+    heard = Date.now();
+    quiet = false;
+    connect();
+  });
   setInterval(() => {
-    if (quiet || Date.now() - heard <= QUIET_MS) return;
+    if (document.hidden || quiet || Date.now() - heard <= QUIET_MS) return;
     quiet = true;
     told.quiet(heard);
     source.close();
