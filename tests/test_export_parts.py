@@ -100,6 +100,21 @@ def test_stops_begin_within_the_horizon_micro_and_external_ones_do_not() -> None
     assert not found["stopped_at_cut_off"].any()
 
 
+def test_a_fault_that_goes_on_after_a_break_does_not_begin_again() -> None:
+    """A fault from before the first cut-off, and after a break from 3:00 on; a new stop at 5:00, a fault in it."""
+    lost = columns(
+        "since until state reason begins micro external",
+        (T0, T0 + MINUTE, "fault", "drive", True, False, False),
+        (T0 + 3 * MINUTE, T0 + 4 * MINUTE, "fault", "drive", False, False, False),
+        (T0 + 5 * MINUTE, T0 + 6 * MINUTE, "stopped", "jam", True, False, False),
+        (T0 + 6 * MINUTE, T0 + 7 * MINUTE, "fault", "sensor", False, False, False),
+    )
+    found = ahead.stops(WINDOWS, lost)
+    assert found["stop_in_ms"].tolist() == [210_000, 150_000, 90_000, 30_000]
+    assert found["fault_in_ms"].tolist() == [270_000, 210_000, 150_000, 90_000]
+    assert found["fault_reason"] == ["sensor"] * 4
+
+
 def test_parts_are_those_of_windows_that_lie_within() -> None:
     rows = [(T0 + n * MINUTE, 2, 2, 0, n == 7) for n in range(12)]
     found = ahead.parts(WINDOWS, columns("at total good reject corrected", *rows))

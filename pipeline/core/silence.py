@@ -13,6 +13,7 @@ from pipeline.core.stretches import MINUTE_MS, Key, Said, Stretch, Stretches
 
 # Flagged after so many times the longest silence that it ever kept, and so much more, in time that the machine ran.
 LONGEST, MORE_MS, LEAST_MS = 2, 2 * MINUTE_MS, 5 * MINUTE_MS
+GONE_MS = 240 * MINUTE_MS  # of running, after which a signal is not expected any more
 TOLD = 0.5  # share by which a silence that was told moves the longest
 KNOWN = 240  # minutes of running in which a signal was heard before its silence is judged
 
@@ -53,6 +54,8 @@ class Silences:
         """What a minute says; `left_out` are signals that nobody wants watched."""
         self._minute = minute.start // MINUTE_MS
         self._make_room()
+        for past in [one for one in self._heard if one < self._minute]:
+            del self._heard[past]
         heard = np.array(sorted(self._heard.pop(self._minute, ())), dtype=np.int64)
         ran = minute.ran_ms if minute.heard else 0
         said = []
@@ -71,12 +74,16 @@ class Silences:
         self._silent[quiet] += ran
         due = self._due()
         over = np.flatnonzero((self._silent >= due) & (self._known >= KNOWN)).tolist()
-        if over:
-            names = list(self._rows)
-            said += [
-                one for row in over if names[row] not in left_out
-                for one in open_.see(Key(names[row], "gap"), self._stretch(row, float(due[row]), minute))
-            ]  # fmt: skip
+        names = list(self._rows) if over else []
+        for row in over:
+            key = Key(names[row], "gap")
+            if names[row] in left_out:
+                said += open_.end(key)
+            elif self._silent[row] < GONE_MS + due[row]:
+                said += open_.see(key, self._stretch(row, float(due[row]), minute))
+            else:  # renamed, or taken out: it is learned anew should it come back
+                said += open_.end(key)
+                self._known[row] = self._longest[row] = self._silent[row] = 0
         return said
 
     def _learn(self, rows: Ints) -> None:

@@ -47,9 +47,10 @@ def stops(windows: Windows, lost: Columns) -> dict[str, Any]:
     counts = ~lost["micro"].astype(np.bool_) & ~lost["external"].astype(np.bool_)
     lost = {name: values[counts] for name, values in lost.items()}
     start, end, fault = lost["since"], lost["until"], lost["state"] == FAULT
-    goes_on = np.zeros(len(start), np.bool_)
-    goes_on[1:] = (end[:-1] == start[1:]) & fault[:-1]
-    begins, fails = np.flatnonzero(lost["begins"].astype(np.bool_)), np.flatnonzero(fault & ~goes_on)
+    first = lost["begins"].astype(np.bool_)
+    goes_on = np.zeros(len(start), np.bool_)  # the same fault: next to it, or after a break within its stop
+    goes_on[1:] = fault[:-1] & ((end[:-1] == start[1:]) | ~first[1:])
+    begins, fails = np.flatnonzero(first), np.flatnonzero(fault & ~goes_on)
     found: dict[str, Any] = {}
     for name, rows in (("stop", begins), ("fault", fails)):
         ahead, row, delay = _next(windows, start[rows])

@@ -85,6 +85,17 @@ def test_no_number_is_no_silence_and_a_signal_hardly_known_is_not_judged() -> No
     assert young.minutes(60, "b") == []
 
 
+def test_a_signal_that_is_gone_for_good_is_not_expected_for_ever() -> None:
+    line = Line()
+    line.known("a", "b")
+    said = line.minutes(600, "b")
+    assert {one.key.signal for one in said} == {"a"}
+    assert said[-1].stretch.last - said[0].stretch.first == 244 * MINUTE_MS
+    assert len(line.open) == 0
+    assert line.minute("a", "b") == []
+    assert line.minutes(600, "b") == []  # hardly known again
+
+
 def test_what_nobody_wants_watched_is_left_out() -> None:
     line = Line()
     line.known("a", "b")
