@@ -95,12 +95,12 @@ def known_until(folder: Path) -> int:
 
 
 def pairs(put_in: Sequence[Planted], spans: Sequence[Span]) -> list[list[int]]:
-    """For each planted anomaly the numbers of the incidents about it: of its machine, with its signal or the whole
-    machine among theirs, and not more than two minutes before or after it."""
+    """For each planted anomaly the numbers of the incidents about it: of its machine, with its signal among theirs, and
+    not more than two minutes before or after it."""
     return [
         [
             number for number, span in enumerate(spans)
-            if span.machine == one.machine and span.signals & {one.signal, ""}
+            if span.machine == one.machine and one.signal in span.signals
             and span.first <= one.last + NEAR_MS and span.last >= one.first - NEAR_MS
         ]
         for one in put_in

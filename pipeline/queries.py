@@ -44,6 +44,10 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
     def dicts(self) -> list[dict[str, Any]]:
+        """Rows by column. Raises UsageError where two columns have one name."""
+        twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"two columns are called {twice!r}: give one another name with AS")
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -72,15 +73,36 @@ def gather(
         anomalies=flags,
         rows={row["table"]: row["rows"] for row in ask(store, "rows", {"site": site}).dicts()},
         incidents=incidents,
-        found=None if put_in is None else compare(put_in, incidents),
+        found=None if put_in is None else compare(_within(put_in, start, end), incidents),
     )  # fmt: skip
+
+
+def _within(put_in: Iterable[Planted], start: datetime, end: datetime) -> list[Planted]:
+    """Those that lie in [start, end) at all; of the others the report shows no incident either."""
+    first, last = round(start.timestamp() * 1000), round(end.timestamp() * 1000)
+    return [one for one in put_in if one.first < last and one.last >= first]
 
 
 def as_json(report: Report) -> str:
     """The whole report as one JSON object."""
+    return document(asdict(report))
+
+
+def document(told: Any) -> str:
+    """One JSON document: cells as `plain` has them, null for what is no number, text for what JSON does not know."""
     import json
 
-    return json.dumps(asdict(report), default=plain, ensure_ascii=False, indent=1)
+    return json.dumps(_known_to_json(told), ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def _known_to_json(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {str(plain(key)): _known_to_json(cell) for key, cell in told.items()}
+    if isinstance(told, (list, tuple, set, frozenset)):
+        return [_known_to_json(cell) for cell in told]
+    if isinstance(told, float):
+        return told if math.isfinite(told) else None
+    return told if told is None or isinstance(told, (str, int)) else str(plain(told))
 
 
 def plain(cell: Any) -> Any:

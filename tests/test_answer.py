@@ -1,23 +1,28 @@
-"""How far long work has come: on a terminal, and nowhere else."""
+"""How commands answer, and how far long work has come: on a terminal, and nowhere else."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import subprocess
 import sys
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
 from pipeline.cli.answer import Progress, answer, columns, event
+from pipeline.errors import UsageError
+from pipeline.queries import Answer
 
 CODE = """
-import sys, time
+from pipeline.cli import answer
 from pipeline.cli.answer import Progress
+answer.PAUSE_S = -1.0  # words that follow too soon are left out
 with Progress("counting", {total}, quiet={quiet}) as progress:
     for done in range(3):
-        time.sleep(0.15)  # words that follow too soon are left out
         progress(f"at {{done}}", done)
 print("done")
 """
@@ -90,6 +95,17 @@ def test_answers_are_lines_or_one_document(capsys: pytest.CaptureFixture[str]) -
     assert json.loads(capsys.readouterr().out) == {"a": "Zürich"}
     event("site", {"machines": 2}, "2 machines", as_json=True)
     assert json.loads(capsys.readouterr().out) == {"what": "site", "machines": 2}
+
+
+def test_what_json_does_not_know_is_null_or_text(capsys: pytest.CaptureFixture[str]) -> None:
+    told = {"oee": math.nan, "most": math.inf, "id": UUID(int=1), "price": Decimal("1.50"), "by": {("a", 1): {2}}}
+    answer(told, [], as_json=True)
+    assert json.loads(capsys.readouterr().out) == {
+        "oee": None, "most": None, "id": "00000000-0000-0000-0000-000000000001", "price": "1.50",
+        "by": {"('a', 1)": [2]},
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="two columns are called 'a'"):
+        Answer(("a", "a"), [(1, 2)]).dicts()
 
 
 def test_columns_are_as_wide_as_their_cells() -> None:

@@ -27,9 +27,9 @@ def json_option(function: F) -> F:
 def answer(document: Any, lines: Iterable[str], as_json: bool) -> None:
     """Print what a command did: the document (names as in SQL, times UTC) with --json, else the lines."""
     if as_json:
-        from pipeline.report import plain
+        from pipeline import report
 
-        click.echo(json.dumps(document, default=lambda cell: str(plain(cell)), ensure_ascii=False, indent=1))
+        click.echo(report.document(document))
     else:
         for line in lines:
             click.echo(line)

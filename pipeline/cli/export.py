@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -61,6 +62,9 @@ def command(
     except ValueError:
         raise UsageError(f"--split {split!r}: two shares with a comma, as 0.7,0.15") from None
     allowance = settings.float("lateness_s") if allowance_s is None else allowance_s
+    for name, value in (("--allowance-s", allowance), ("--horizon-min", horizon_min), ("--split", train + validation)):
+        if not math.isfinite(value):
+            raise UsageError(f"{name}: {value} is no number to reckon with")
     plan = Plan(
         begin, until, window_ms, round(allowance * 1000), round(horizon_min * 60_000), train, validation, site, machine,
         backfilled,

@@ -62,13 +62,12 @@ def _flag(key: str) -> str:
 def show(answer: Answer, form: str) -> None:
     """Print an answer: table (for a terminal, plain columns when piped), json (one array) or csv."""
     import csv
-    import json
     import sys
 
-    from pipeline.report import plain
+    from pipeline.report import document, plain
 
     if form == "json":
-        click.echo(json.dumps(answer.dicts(), default=plain, ensure_ascii=False, indent=1))
+        click.echo(document(answer.dicts()))
     elif form == "csv":
         writer = csv.writer(sys.stdout)
         writer.writerow(answer.columns)

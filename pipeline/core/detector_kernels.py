@@ -143,7 +143,8 @@ def learned(
     if wears and f[lay.RENEWED] > 0.0:
         f[lay.RENEWED], f[lay.OFFSET_SEEN], f[lay.LAG_OFFSET_SEEN] = 0.0, 0.0, 0.0
     if wears:
-        models.note_run(f, c, p, at, base, step)
+        o = lay.CONTEXTS_FROM + 2 * base * lay.CONTEXT_FIELDS + lay.SEEN  # just entered, and settled
+        models.note_run(f, p, f[o] + f[o + lay.CONTEXT_FIELDS], at, base, step)
     lag_known = models.follow_lag(f, g, x, at, wears, p)
     level, scale = models.expectation(f, c, p, x, f[lay.OFFSET] if wears else 0.0, floor, lag_known)
     reserve = models.reserve(f, p, scale) if wears else 0.0

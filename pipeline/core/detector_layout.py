@@ -99,6 +99,7 @@ PARAMETERS = {
     "catch_up_ms": 300e3,  # and a signal that lags is followed
     "carry_share": 0.75,  # share of what products usually come back with that widens the scale, fading over `change_ms`
     "carry_kept": 0.85,  # what is left of it at the next change
+    "carry_more": 2.0,  # times by which it may grow from one change to the next
     "carry_first": 4.0,  # the same of a signal that did not come back to a product yet, in scales
     "beyond": 1.2,  # a spike has to go so much further than the furthest sample known
     "uneven_from": 0.45,  # share by which times between readings differ, from which it reports on change
@@ -119,7 +120,7 @@ NAMES = tuple(PARAMETERS)
     QUIET_SAMPLES, ACCEPT_MS, ACCEPT_SAMPLES, FLAT_MS, FLAT_EVIDENCE, GROW_MS, CLIP, MEAN_CLIP, FLOOR, GAP_MS,
     GAP_SAMPLES, HABIT, HABIT_MOST, HABIT_MS, HABIT_SAMPLES, ALARM, REFRACTORY_SAMPLES, YOUNG_MS, PIECE_MS,
     PIECE_MEMORY, OFFSET_PIECES, ACCEPT_AT_LEAST_MS, CHANGE_MS, ANEW_MS, CATCH_UP_MS, CARRY_SHARE,
-    CARRY_KEPT, CARRY_FIRST, BEYOND, UNEVEN_FROM, BY_HAND_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
+    CARRY_KEPT, CARRY_MORE, CARRY_FIRST, BEYOND, UNEVEN_FROM, BY_HAND_FROM, BEYOND_MEAN, BEYOND_JUMP, WILD, WILD_MEAN,
     FORGET_MS, NOISE_EFFECT, DROPS_TOLD, DROPS_WITHIN,
 ) = range(len(PARAMETERS))  # fmt: skip
 BIG = 1e100  # a number beyond it is none

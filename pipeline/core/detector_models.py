@@ -146,14 +146,14 @@ def expectation(
 
 
 @compiled
-def note_run(f: Floats, c: Floats, p: Floats, at: float, base: int, step: float) -> None:
-    """How long a product runs, and how far from what was expected of it products were when they came back."""
+def note_run(f: Floats, p: Floats, seen: float, at: float, base: int, step: float) -> None:
+    """How long a product runs, of which `seen` samples are known, and how far off products were when they came back."""
     if f[lay.LAST_RUN] != base + 1.0:
         learn_carry(f, p)
         if f[lay.LAST_RUN] > 0.0:  # another product: what wears may show otherwise on it
             f[lay.OFFSET_SEEN] = min(f[lay.OFFSET_SEEN], max(p[lay.WARM_SAMPLES], p[lay.ANEW_MS] / step))
             f[lay.LAG_OFFSET_SEEN] = min(f[lay.LAG_OFFSET_SEEN], max(20.0, p[lay.ANEW_MS] / p[lay.PIECE_MS]))
-        f[lay.SINCE] = 0.0 if c[lay.SEEN] >= p[lay.WARM_SAMPLES] else lay.BIG
+        f[lay.SINCE] = 0.0 if seen >= p[lay.WARM_SAMPLES] else lay.BIG
         f[lay.LAST_RUN] = base + 1.0
     f[lay.SINCE] += max(min(at - f[lay.AT], 4.0 * step), 0.0)
     if f[lay.SINCE] >= p[lay.CHANGE_MS]:
@@ -163,6 +163,8 @@ def note_run(f: Floats, c: Floats, p: Floats, at: float, base: int, step: float)
 @compiled
 def learn_carry(f: Floats, p: Floats) -> None:
     if f[lay.MISFIT] > 0.0:
+        if f[lay.CARRY] > 0.0:  # a fault may have come with it: that is no habit
+            f[lay.MISFIT] = min(f[lay.MISFIT], p[lay.CARRY_MORE] * f[lay.CARRY])
         f[lay.CARRY] = max(f[lay.MISFIT], p[lay.CARRY_KEPT] * f[lay.CARRY])
         f[lay.MISFIT] = 0.0
 
@@ -186,7 +188,8 @@ def learn_all(
     back = wears and f[lay.SINCE] < p[lay.CHANGE_MS]
     trust = 1.0 if back else 1.0 / (1.0 + f[lay.SLOW] ** 4)  # what may be the beginning of a drift: with reserve
     if back and lag_known:
-        f[lay.LAGGED] += min((at - f[lay.AT]) / p[lay.CATCH_UP_MS], 1.0) * (x - f[lay.LAGGED])
+        behind = clipped(x - f[lay.LAGGED], 10.0 * f[lay.ALL_SCALE])
+        f[lay.LAGGED] += min((at - f[lay.AT]) / p[lay.CATCH_UP_MS], 1.0) * behind
     if f[lay.WARM] > 0.0:
         a = 1.0 / min(f[lay.WARM], memory)
         f[lay.FAST_SCALE] += a * trust * (min(1.2533 * abs(f[lay.FAST]), 1.0) - f[lay.FAST_SCALE])

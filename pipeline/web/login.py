@@ -13,6 +13,7 @@ import logging
 import math
 import os
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -57,7 +58,7 @@ class Login:
         kept = settings.home / "secrets" / f"web_sessions_{settings.int('web_port')}"
         self.sessions = Sessions(self.people, 3600 * settings.float("web_session_h"), kept)
         self._throttle = Throttle()
-        self._one = asyncio.Semaphore(1)  # a hash takes 32 MB and a core
+        self._hashing = ThreadPoolExecutor(1, "login")  # a hash takes 32 MB and a core; looks into the store wait apart
         self._key = os.urandom(32)
         self._basic: OrderedDict[bytes, Session] = OrderedDict()
 
@@ -90,8 +91,7 @@ class Login:
             raise TooMany(wait_s)
         last = self._throttle.count(address, name)
         known = self.people.hash_of(name)
-        async with self._one:
-            right = await asyncio.to_thread(matches, password, known)
+        right = await asyncio.get_running_loop().run_in_executor(self._hashing, matches, password, known)
         who = repr(name) if known else "a name that nobody has"  # it may be a password in the wrong field
         if not right:
             logger.warning("login refused: %s from %s%s", who, address, ": no more for 5 minutes" if last else "")

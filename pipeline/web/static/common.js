@@ -152,6 +152,16 @@ export function listen(address, told, hear) {
   }, 1000);
 }
 
+// Charts are drawn to the width that there is, and again when it is another.
+export function redraw(draw) {
+  let wide = innerWidth;
+  addEventListener("resize", () => {
+    if (wide === innerWidth) return;
+    wide = innerWidth;
+    draw();
+  });
+}
+
 // Links to the tables as files, after the headings that they belong to: `tables` by the heading's id.
 export function downloads(address, tables, asked = {}) {
   for (const [id, name] of Object.entries(tables)) {

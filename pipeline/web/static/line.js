@@ -1,8 +1,6 @@
 // One line's page: its shift by window and loss, its machines, its shifts of 7 days.
 import * as chart from "/static/chart.js";
-import {
-  LOOK, clock, downloads, figures, listen, lossTables, make, minutes, percent, site, teller, trendTable, windowsTable, words,
-} from "/static/common.js";
+import { LOOK, clock, downloads, figures, listen, lossTables, make, minutes, percent, redraw, site, teller, trendTable, windowsTable, words } from "/static/common.js";
 
 const name = decodeURIComponent(location.pathname.replace("/lines/", ""));
 const all = document.getElementById("all");
@@ -76,9 +74,4 @@ listen(`/api/live/lines/${encodeURIComponent(name)}${location.search}`, told, {
   same: (body) => shown && told.fine(body.at, shown.timezone),
   away: (body) => told.away(body.since, body.error),
 });
-let wide = innerWidth;
-addEventListener("resize", () => {
-  if (wide === innerWidth) return;
-  wide = innerWidth;
-  draw();
-});
+redraw(draw);

@@ -1,9 +1,7 @@
 // One machine's page: its shift, redrawn when it has changed or the window is made wider.
 import * as chart from "/static/chart.js";
 import { signals, signalsTold } from "/static/signals.js";
-import {
-  LOOK, NONE, clock, downloads, figures, listen, lossTables, make, minutes, number, percent, seconds, table, teller, trendTable, windowsTable, words,
-} from "/static/common.js";
+import { LOOK, NONE, clock, downloads, figures, listen, lossTables, make, minutes, number, percent, redraw, seconds, table, teller, trendTable, windowsTable, words } from "/static/common.js";
 
 const name = decodeURIComponent(location.pathname.replace("/machines/", ""));
 const all = document.getElementById("all");
@@ -127,10 +125,7 @@ listen(`/api/live/machines/${encodeURIComponent(name)}?before=${before}`, told, 
   same: (body) => shown && told.fine(body.at, shown.timezone),
   away: (body) => told.away(body.since, body.error),
 });
-let wide = innerWidth;
-addEventListener("resize", () => {
-  if (wide === innerWidth) return;
-  wide = innerWidth;
+redraw(() => {
   draw();
   if (kept && shown) signals(at("signals"), kept, shown.timezone);
 });
