@@ -23,6 +23,7 @@ OpenOeeError                exit code 1; the message says what happened, where, 
    |- TooManyDeadLetters    so many records are unusable that the input must be wrong
    |- StoreRefused          the store refuses a statement (rights, schema, space)
    |- BackupUnusable        a backup is unfinished, damaged, or of a newer version
+   |- FileUnusable          a file cannot be written or read: the disk is full, rights are missing
    |- PortTaken             the port of the metrics is in use
    `- StateUnreadable       a snapshot of another engine version, or damaged
 """
@@ -143,6 +144,10 @@ class StoreRefused(StopError):
     """The store refuses a statement for good."""
 
 
+class FileUnusable(StopError):
+    """A file or folder cannot be written or read: the disk is full, rights are missing."""
+
+
 class PortTaken(StopError):
     """The port of the metrics is in use."""
 
@@ -174,6 +179,7 @@ REMEDIES: dict[type[OpenOeeError], str] = {  # what to do, where the message doe
     LogHole: "keep records for longer than parts are away; `openoee restore` and `openoee audit` tell what is missing",
     TooManyDeadLetters: "find out who sends what (`openoee dead-letters list`), then start the worker again",
     StoreRefused: "give the user its rights, the disk room, or use the version of openoee that made the tables",
+    FileUnusable: "make room, give the rights, or name another place; what was begun there is incomplete",
     PortTaken: "choose another `OPENOEE_METRICS_PORT`, one for each process",
     StateUnreadable: "stop all workers and run `openoee topics --reset-state`: they compute it again from the log",
     BackupUnusable: "use another backup, or make a new one",

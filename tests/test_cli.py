@@ -109,6 +109,15 @@ def test_bash_completes_a_command_by_that_script() -> None:
     assert done.stdout.strip() == "plain,doctor", done.stderr
 
 
+def test_a_full_disk_is_one_line() -> None:
+    code = "import errno\nfrom pipeline import cli\ndef full(**_):\n raise OSError(errno.ENOSPC, 'No space left')\n"
+    code += "cli.cli = full\ncli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1, "openoee: [Errno 28] No space left: make room, give the rights, or name another place\n"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("value", "coloured"), [("", True), ("1", False)])
 def test_no_color_switches_colours_off(monkeypatch: pytest.MonkeyPatch, value: str, coloured: bool) -> None:
     monkeypatch.setenv("NO_COLOR", value)

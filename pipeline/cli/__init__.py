@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from pipeline import __version__
-from pipeline.errors import OpenOeeError
+from pipeline.errors import FileUnusable, OpenOeeError
 
 COMMANDS: dict[str, str] = {  # command -> one line for `openoee --help`
     "demo": "run a simulated plant through the whole line and print its report",
@@ -93,15 +95,28 @@ def cli() -> None:
         click.get_current_context().color = False
 
 
+OF_FILES = frozenset((
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG,
+))  # fmt: skip
+
+
 def main() -> None:
     """Entry point: an error of ours is one clear line and exit code 1, never a traceback."""
     try:
         cli(prog_name="openoee")
     except OpenOeeError as error:
-        from pipeline import logs
+        _end(error)
+    except OSError as error:
+        if error.errno not in OF_FILES:
+            raise
+        _end(FileUnusable(f"{error}: make room, give the rights, or name another place"))
 
-        if logs.is_json():
-            logging.getLogger("openoee").error("%s", error, extra=dict(error.place))
-        else:
-            click.echo(f"openoee: {logs.hidden(str(error))}", err=True)
-        sys.exit(error.exit_code)
+
+def _end(error: OpenOeeError) -> NoReturn:
+    from pipeline import logs
+
+    if logs.is_json():
+        logging.getLogger("openoee").error("%s", error, extra=dict(error.place))
+    else:
+        click.echo(f"openoee: {logs.hidden(str(error))}", err=True)
+    sys.exit(error.exit_code)
